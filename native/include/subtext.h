@@ -243,8 +243,8 @@ ST_API st_status st_log_prob(st_device *device, void *log_prob, const void *logi
  * weight (N) real. With dtype real, dlogits may be logits itself. */
 ST_API st_status st_cross_entropy(st_device *device, void *loss, void *dlogits, const void *logits, const int32_t *target,
                                   const void *weight, int64_t N, int64_t V, int64_t stride, st_dtype dtype);
-/* Draws one token a row by the Gumbel-max trick: arg max over v of logit_v / temperature + g_v, g_v = -log(-log(u_v)), u_v from
- * Philox4x32-10 with key `key[n]` and counter (position[n], v/4), lane v%4.                          Maddison et al. 2014
+/* Draws one token a row by the Gumbel-max trick: arg max over v of logit_v / temperature + g_v, ties to the lower id. g_v is standard
+ * Gumbel noise from lane v%4 of the Philox block sampleNoise(key[n], position[n], v/4) of common/philox.h.  Maddison et al. 2014
  * log_prob is the logarithm of the probability, under the law drawn from, of the token drawn.
  * temperature 0: the most likely token, lowest id first; log_prob is then that of temperature 1.
  * top_k > 0 keeps the k most likely tokens (ties: lower id first); top_p < 1 then keeps the smallest set of most likely tokens whose
