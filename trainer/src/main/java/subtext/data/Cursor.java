@@ -1,0 +1,12 @@
+package subtext.data;
+
+/**
+ * A place in a dataset: all there is to know to resume.
+ *
+ * @param example number of the next example
+ * @param piece piece of it that comes next, if it is longer than the context
+ */
+public record Cursor(long example, int piece) {
+    /** The beginning. */
+    public static final Cursor START = new Cursor(0, 0);
+}

@@ -1,0 +1,103 @@
+package subtext.data;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+
+/**
+ * Cuts text into sentences without losing a character: the sentences concatenated are the text. A paragraph ends at a blank line, which
+ * stays with its last sentence; white space between two sentences stays with the second.
+ */
+public final class SentenceSplitter {
+    // Words that end in a full stop without ending a sentence; a single letter (an initial) is another case.
+    private static final Set<String> ABBREVIATIONS = Set.of(
+            "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "eg", "e.g", "ie", "i.e", "cf", "fig", "eq", "no", "vol",
+            "al", "approx", "dept", "inc", "ltd", "co", "u.s", "a.m", "p.m");
+
+    /** The sentences of a text; none if it is empty. */
+    public List<String> split(String text) {
+        List<String> sentences = new ArrayList<>();
+        int from = 0;
+        int at = 0;
+        while (at < text.length()) {
+            int end = endOfParagraph(text, at);
+            if (end < 0) {
+                end = endOfSentence(text, from, at);
+            }
+            if (end < 0) {
+                at++;
+            } else {
+                sentences.add(text.substring(from, end));
+                from = end;
+                at = end;
+            }
+        }
+        if (from < text.length()) {
+            if (text.substring(from).isBlank() && !sentences.isEmpty()) {
+                sentences.add(sentences.removeLast() + text.substring(from));
+            } else {
+                sentences.add(text.substring(from));
+            }
+        }
+        return sentences;
+    }
+
+    /** If a blank line starts at {@code at} and text stands before it: the first character after all white space, else -1. */
+    private static int endOfParagraph(String text, int at) {
+        if (text.charAt(at) != '\n' || text.substring(0, at).isBlank()) {
+            return -1;
+        }
+        int lines = 0;
+        int end = at;
+        while (end < text.length() && Character.isWhitespace(text.charAt(end))) {
+            lines += text.charAt(end) == '\n' ? 1 : 0;
+            end++;
+        }
+        return lines >= 2 && end < text.length() ? end : -1;
+    }
+
+    /** If a sentence ends with the character at {@code at}: the place after its closing quotes and brackets, else -1. */
+    private static int endOfSentence(String text, int from, int at) {
+        char c = text.charAt(at);
+        if (c != '.' && c != '!' && c != '?' && c != '。' && c != '！' && c != '？') {
+            return -1;
+        }
+        int end = at + 1;
+        while (end < text.length() && ".!?\"')]}»”’".indexOf(text.charAt(end)) >= 0) {
+            end++;
+        }
+        if (end == text.length()) {
+            return end;
+        }
+        boolean wide = c > 0x7F; // full-width stops need no space after them
+        if (!wide && !Character.isWhitespace(text.charAt(end))) {
+            return -1;
+        }
+        if (c == '.' && end == at + 1 && isAbbreviation(text.substring(from, at))) {
+            return -1;
+        }
+        int next = end;
+        while (next < text.length() && Character.isWhitespace(text.charAt(next))) {
+            next++;
+        }
+        if (next == text.length()) {
+            return next; // trailing white space belongs to the last sentence
+        }
+        return Character.isLowerCase(text.charAt(next)) ? -1 : blankLine(text, end, next) ? -1 : end;
+    }
+
+    // A blank line after the sentence ends the paragraph, which takes the white space with it.
+    private static boolean blankLine(String text, int from, int to) {
+        return text.substring(from, to).chars().filter(c -> c == '\n').count() >= 2;
+    }
+
+    private static boolean isAbbreviation(String before) {
+        int start = before.length();
+        while (start > 0 && !Character.isWhitespace(before.charAt(start - 1)) && "([\"'".indexOf(before.charAt(start - 1)) < 0) {
+            start--;
+        }
+        String word = before.substring(start);
+        return word.length() == 1 && Character.isUpperCase(word.charAt(0)) || ABBREVIATIONS.contains(word.toLowerCase(Locale.ROOT));
+    }
+}

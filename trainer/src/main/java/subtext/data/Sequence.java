@@ -1,0 +1,36 @@
+package subtext.data;
+
+import subtext.text.Tokens;
+
+/**
+ * A token sequence to train on, or a piece of one.
+ *
+ * @param tokens n ids, of which the last n - 1 are predicted
+ * @param weights n factors of the loss of each token; that of the first is not used
+ */
+public record Sequence(Tokens tokens, float[] weights) {
+    public Sequence {
+        if (weights.length != tokens.size()) {
+            throw new IllegalArgumentException("weights: expected " + tokens.size() + ", got " + weights.length);
+        }
+    }
+
+    /** Number of predictions: the rows the sequence takes in a batch. */
+    public int rows() {
+        return tokens.size() - 1;
+    }
+
+    /** Number of pieces when cut to a context of {@code context} rows. */
+    public int pieces(int context) {
+        return Math.max(1, (rows() + context - 1) / context);
+    }
+
+    /** Piece number {@code i}: pieces overlap by one token, so that every token but the first is predicted exactly once. */
+    public Sequence piece(int i, int context) {
+        int from = i * context;
+        int to = Math.min(tokens.size(), from + context + 1);
+        return from == 0 && to == tokens.size()
+                ? this
+                : new Sequence(tokens.slice(from, to), java.util.Arrays.copyOfRange(weights, from, to));
+    }
+}
