@@ -1,0 +1,269 @@
+package subtext.world;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
+import subtext.data.Chunk;
+import subtext.data.Document;
+import subtext.random.Philox;
+import subtext.text.ControlTokens;
+import subtext.text.Tokens;
+
+/**
+ * The chain world: hidden rules g_1 .. g_G, each a permutation of n states, and problems that name a start and a chain of rules and
+ * reveal a few of the states it passes through.
+ *
+ * <pre>
+ *   question   s5 c a f b d e          start, then one rule per step: a chunk that takes no thought
+ *   thought    s9 s0 s3 s12 s7 s2      the state after every step: what the text leaves unsaid
+ *   answer     s3 s2                   the states after the readout steps: the chunk to explain
+ * </pre>
+ *
+ * Composing {@code depth} rules at once is hard to learn from answers alone, each single step is easy, and a wrong thought seldom
+ * explains the answer. Rules and problems are functions of (seed, index). Every question has one place in a keyed ordering of all
+ * questions, and the splits take turns along it, so no two problems of any splits share a question.
+ */
+public final class ChainWorld {
+    /** Salts of the keys drawn from the world's seed. */
+    private static final String RULES = "chain rules", ORDER = "chain order";
+
+    /**
+     * What makes a world.
+     *
+     * @param states n, number of states
+     * @param generators G, number of hidden rules, at most 26 so that each has a letter
+     * @param depth L, steps in a problem
+     * @param readouts the steps, 1 .. depth in rising order, after which the answer tells the state; the last is the answer proper
+     * @param seed of rules and problems
+     */
+    public record Plan(int states, int generators, int depth, List<Integer> readouts, long seed) {
+        public Plan {
+            readouts = List.copyOf(readouts);
+            require(states >= 2, "states", "at least 2", states);
+            require(generators >= 1 && generators <= 26, "generators", "1 to 26", generators);
+            require(depth >= 1, "depth", "at least 1", depth);
+            require(!readouts.isEmpty(), "readouts", "at least one step", readouts);
+            int previous = 0;
+            for (int readout : readouts) {
+                require(readout > previous && readout <= depth, "readouts", "rising steps in 1.." + depth, readouts);
+                previous = readout;
+            }
+        }
+
+        /** Chain-16: 16 states, 8 rules, 6 steps, the states after steps 3 and 6 told. */
+        public static Plan chain16(long seed) {
+            return new Plan(16, 8, 6, List.of(3, 6), seed);
+        }
+
+        private static void require(boolean holds, String field, String allowed, Object value) {
+            if (!holds) {
+                throw new IllegalArgumentException(field + ": expected " + allowed + ", got " + value);
+            }
+        }
+    }
+
+    /** Disjoint sets of problems. */
+    public enum Split {
+        /** Problems whose thoughts are shown to the warm start. */
+        WARM_START,
+        /** The corpus: thoughts hidden. */
+        TRAIN,
+        /** For early stopping and choices. */
+        DEV,
+        /** For reported figures. */
+        HELD_OUT;
+
+        private String label() {
+            return name().toLowerCase(Locale.ROOT).replace('_', '-');
+        }
+    }
+
+    /**
+     * A problem with its truth.
+     *
+     * @param id unique in the world, such as {@code chain-0-train-17}; {@link ChainWorld#problem(String)} reads it back
+     * @param question start state and rules, 1 + depth tokens
+     * @param thought the state after each step, depth tokens
+     * @param answer the states after the readout steps
+     */
+    public record Problem(String id, Tokens question, Tokens thought, Tokens answer) {
+        /** Question chunk, then answer chunk; only the answer takes a thought. */
+        public Document document() {
+            return new Document(id, List.of(new Chunk(question, false), new Chunk(answer, true)));
+        }
+    }
+
+    /**
+     * How a thought and an answer compare with the truth.
+     *
+     * @param wellFormed the thought is {@code depth} state tokens and nothing else
+     * @param exact the thought is the true one
+     * @param steps share of the steps, 0 to 1, whose state is the true one at that place
+     * @param answer the last readout of the answer is right
+     */
+    public record Verdict(boolean wellFormed, boolean exact, double steps, boolean answer) {
+        /** The answer is right for a wrong reason. */
+        public boolean falsePositive() {
+            return answer && !exact;
+        }
+    }
+
+    private final Plan plan;
+    private final int[][] rules; // [generator][state] -> state
+    private final KeyedOrder order;
+
+    public ChainWorld(Plan plan) {
+        this.plan = plan;
+        long key = Philox.key(plan.seed(), RULES);
+        this.rules = IntStream.range(0, plan.generators())
+                .mapToObj(g -> Philox.permutation(Philox.key(key, g), plan.states()))
+                .toArray(int[][]::new);
+        long questions = plan.states();
+        for (int step = 0; step < plan.depth(); step++) {
+            questions = Math.multiplyExact(questions, (long) plan.generators());
+        }
+        this.order = new KeyedOrder(questions, Philox.key(plan.seed(), ORDER));
+    }
+
+    public Plan plan() {
+        return plan;
+    }
+
+    /** The state that a rule leads to: the hidden knowledge. */
+    public int next(int generator, int state) {
+        return rules[generator][state];
+    }
+
+    // ---- vocabulary: states, then generators, then the six control tokens ------------------------------------------------------
+
+    /** Token id of a state. */
+    public int state(int state) {
+        return state;
+    }
+
+    /** Token id of a rule. */
+    public int generator(int generator) {
+        return plan.states() + generator;
+    }
+
+    /** Names of the tokens that are not control tokens, by id: s0, s1, ..., a, b, ... */
+    public List<String> symbols() {
+        List<String> names = new ArrayList<>();
+        for (int s = 0; s < plan.states(); s++) {
+            names.add("s" + s);
+        }
+        for (int g = 0; g < plan.generators(); g++) {
+            names.add(letter(g));
+        }
+        return List.copyOf(names);
+    }
+
+    /** The control tokens, whose ids follow those of the symbols. */
+    public ControlTokens controls() {
+        int first = plan.states() + plan.generators();
+        return new ControlTokens(first, first + 1, first + 2, first + 3, first + 4, first + 5);
+    }
+
+    /** Number of token ids: 30 for Chain-16. */
+    public int vocabulary() {
+        return plan.states() + plan.generators() + 6;
+    }
+
+    /** The letter of a rule. */
+    static String letter(int generator) {
+        return String.valueOf((char) ('a' + generator));
+    }
+
+    // ---- problems --------------------------------------------------------------------------------------------------------------
+
+    /** How many problems each split can give. */
+    public long splitSize() {
+        return order.size() / Split.values().length;
+    }
+
+    /** Problem {@code index}, from 0, of a split. */
+    public Problem problem(Split split, long index) {
+        if (index < 0 || index >= splitSize()) {
+            throw new IllegalArgumentException(
+                    "index: expected 0.." + (splitSize() - 1) + " in a world of this size, got " + index);
+        }
+        // the splits take turns, so a longer corpus leaves every other split as it was
+        long code = order.at(index * Split.values().length + split.ordinal());
+        int[] question = new int[1 + plan.depth()];
+        int[] thought = new int[plan.depth()];
+        int state = (int) (code % plan.states());
+        code /= plan.states();
+        question[0] = state(state);
+        for (int step = 0; step < plan.depth(); step++) {
+            int g = (int) (code % plan.generators());
+            code /= plan.generators();
+            question[1 + step] = generator(g);
+            state = next(g, state);
+            thought[step] = state(state);
+        }
+        int[] answer = plan.readouts().stream().mapToInt(step -> thought[step - 1]).toArray();
+        String id = "chain-" + plan.seed() + "-" + split.label() + "-" + index;
+        return new Problem(id, Tokens.of(question), Tokens.of(thought), Tokens.of(answer));
+    }
+
+    /** Problems 0 .. count - 1 of a split. */
+    public List<Problem> problems(Split split, int count) {
+        return LongStream.range(0, count).mapToObj(index -> problem(split, index)).toList();
+    }
+
+    /** The problem of an id that this world gave. */
+    public Problem problem(String id) {
+        for (Split split : Split.values()) {
+            String prefix = "chain-" + plan.seed() + "-" + split.label() + "-";
+            if (id.startsWith(prefix)) {
+                try {
+                    return problem(split, Long.parseLong(id.substring(prefix.length())));
+                } catch (NumberFormatException e) {
+                    break; // not a number after the prefix: not an id of ours, said below
+                }
+            }
+        }
+        throw new IllegalArgumentException("id: expected one of this chain world (seed " + plan.seed() + "), got " + id);
+    }
+
+    // ---- checks ----------------------------------------------------------------------------------------------------------------
+
+    /** True if the thought is {@code depth} states and nothing else. */
+    public boolean wellFormed(Tokens thought) {
+        if (thought.size() != plan.depth()) {
+            return false;
+        }
+        for (int i = 0; i < thought.size(); i++) {
+            if (thought.at(i) < 0 || thought.at(i) >= plan.states()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Share of the steps, 0 to 1, at which the thought has the true state; missing steps are wrong ones. */
+    public double stepAccuracy(Problem problem, Tokens thought) {
+        int right = 0;
+        for (int step = 0; step < Math.min(plan.depth(), thought.size()); step++) {
+            right += thought.at(step) == problem.thought().at(step) ? 1 : 0;
+        }
+        return (double) right / plan.depth();
+    }
+
+    /** True if the token at the place of the last readout is the true final state. Whatever follows it is not looked at. */
+    public boolean answerCorrect(Problem problem, Tokens answer) {
+        int last = problem.answer().size() - 1;
+        return answer.size() > last && answer.at(last) == problem.answer().at(last);
+    }
+
+    /** Compares a thought, without its closing marker, and an answer with the truth. */
+    public Verdict judge(Problem problem, Tokens thought, Tokens answer) {
+        return new Verdict(
+                wellFormed(thought),
+                thought.equals(problem.thought()),
+                stepAccuracy(problem, thought),
+                answerCorrect(problem, answer));
+    }
+}
