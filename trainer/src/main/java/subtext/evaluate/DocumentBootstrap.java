@@ -1,0 +1,79 @@
+package subtext.evaluate;
+
+import java.util.Arrays;
+import subtext.random.Draws;
+import subtext.random.Philox;
+
+/**
+ * Percentile intervals by resampling whole documents. Chunks of one document share their context, so they are not independent; documents
+ * are. Efron and Tibshirani 1993, chapter 13; Field and Welsh 2007 for clusters. The same values and seed give the same interval.
+ *
+ * @param replicates resamples, 1,000 or more for intervals of 95 %
+ * @param level share of the resamples between the ends, such as 0.95
+ * @param seed of the resampling
+ */
+public record DocumentBootstrap(int replicates, double level, long seed) {
+    public DocumentBootstrap {
+        if (replicates < 1) {
+            throw new IllegalArgumentException("replicates: expected at least 1, got " + replicates);
+        }
+        if (!(level > 0 && level < 1)) {
+            throw new IllegalArgumentException("level: expected between 0 and 1, got " + level);
+        }
+    }
+
+    /** 2,000 resamples at 95 %. */
+    public static DocumentBootstrap standard(long seed) {
+        return new DocumentBootstrap(2_000, 0.95, seed);
+    }
+
+    /** The mean over documents of one value each. */
+    public Interval mean(double... perDocument) {
+        double[] ones = new double[perDocument.length];
+        Arrays.fill(ones, 1);
+        return ratio(perDocument, ones);
+    }
+
+    /**
+     * The ratio of two sums over documents, such as nats over tokens. Both sums are taken over the same resampled documents.
+     *
+     * @param numerator one value per document
+     * @param denominator one positive value per document
+     */
+    public Interval ratio(double[] numerator, double[] denominator) {
+        int n = numerator.length;
+        if (n == 0 || denominator.length != n) {
+            throw new IllegalArgumentException(
+                    "documents: expected as many denominators as numerators and at least one, got " + denominator.length + " and " + n);
+        }
+        double[] resampled = new double[replicates];
+        long key = Philox.key(seed, "document bootstrap");
+        for (int r = 0; r < replicates; r++) {
+            Draws draws = new Draws(Philox.key(key, r));
+            double above = 0;
+            double below = 0;
+            for (int i = 0; i < n; i++) {
+                int document = draws.below(n);
+                above += numerator[document];
+                below += denominator[document];
+            }
+            resampled[r] = above / below;
+        }
+        Arrays.sort(resampled);
+        double tail = (1 - level) / 2;
+        double estimate = Arrays.stream(numerator).sum() / Arrays.stream(denominator).sum();
+        return new Interval(estimate, Quantiles.ofSorted(resampled, tail), Quantiles.ofSorted(resampled, 1 - tail));
+    }
+
+    /** The mean difference a - b of two arms measured on the same documents: resampled in pairs. */
+    public Interval pairedDifference(double[] a, double[] b) {
+        if (a.length != b.length) {
+            throw new IllegalArgumentException("pairs: expected equal lengths, got " + a.length + " and " + b.length);
+        }
+        double[] difference = new double[a.length];
+        for (int i = 0; i < a.length; i++) {
+            difference[i] = a[i] - b[i];
+        }
+        return mean(difference);
+    }
+}

@@ -1,0 +1,27 @@
+package subtext.evaluate;
+
+/**
+ * A mean over seeds with its standard error.
+ *
+ * @param n number of values
+ * @param mean their mean
+ * @param standardError sample standard deviation (divisor n - 1) over sqrt(n); NaN for a single value, whose spread is unknown
+ */
+public record Summary(int n, double mean, double standardError) {
+    /** The summary of at least one value. */
+    public static Summary of(double... values) {
+        if (values.length == 0) {
+            throw new IllegalArgumentException("values: expected at least one, got none");
+        }
+        double mean = 0;
+        for (double value : values) {
+            mean += value / values.length;
+        }
+        double squares = 0;
+        for (double value : values) {
+            squares += (value - mean) * (value - mean);
+        }
+        double variance = values.length > 1 ? squares / (values.length - 1) : Double.NaN;
+        return new Summary(values.length, mean, Math.sqrt(variance / values.length));
+    }
+}

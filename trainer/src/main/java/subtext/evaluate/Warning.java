@@ -1,0 +1,86 @@
+package subtext.evaluate;
+
+import java.util.Locale;
+
+/**
+ * Something about a run that its reader should know before believing it.
+ *
+ * @param kind what was looked at
+ * @param level whether to go on
+ * @param value what was found
+ * @param threshold the bound it crossed
+ */
+public record Warning(Kind kind, Level level, double value, double threshold) {
+    /** What a run should do about it. */
+    public enum Level {
+        /** Say so and go on. */
+        WARN,
+        /** The figures would mean nothing: stop. */
+        STOP
+    }
+
+    /** What can go wrong, with the advice for it. */
+    public enum Kind {
+        WEIGHT_DEGENERACY(
+                "median effective sample size over K",
+                "one draw takes nearly all the weight, so choosing is arg max and a larger K buys little;"
+                        + " look at the spread of the log-weights, shorten the thoughts or train the posterior longer"),
+        LOG_PROB_MISMATCH(
+                "largest difference between the sampler's and the scorer's log-probability of a token",
+                "weights compare two different models; run `doctor` and report the device and library"),
+        TRUNCATION(
+                "share of thoughts cut off at the length limit",
+                "cut thoughts have no weight and teach nothing; raise the limit on thought tokens"),
+        LENGTH_BIAS(
+                "correlation of log-weight and length",
+                "weights choose by length; compare chosen with proposed lengths, and lengthen the warm start's variety"),
+        DIVERSITY_COLLAPSE(
+                "fall of distinct 3-grams since the first iteration",
+                "thoughts grow alike; use fewer iterations, fewer epochs per iteration or a larger K"),
+        REPETITION(
+                "share of thoughts that compress more than four times",
+                "thoughts repeat themselves; read the printed chunks, and train longer or on cleaner warm-start thoughts"),
+        COPYING(
+                "share of chunks whose thought copies the text it explains",
+                "a thought that holds the answer explains it for nothing; check that the weight counts log p(z), and watch the"
+                        + " likelihood under prior thoughts"),
+        PRIOR_GAP(
+                "nats per document by which thoughts from the prior are worse than no thought",
+                "the model uses thoughts only when it has seen the answer; train longer or raise the share of prior order"),
+        EMPTY_THOUGHTS(
+                "share of empty thoughts",
+                "the model skips thinking; check the warm-start thoughts for empty ones"),
+        UNEXPLAINED(
+                "share of chunks with no usable draw",
+                "these chunks are trained on without a thought; raise K or the limit on thought tokens"),
+        HELD_OUT_WORSE(
+                "iterations in a row whose held-out bound got worse",
+                "the M-step fits the drawn thoughts and not the world; stop here, or use fewer epochs"),
+        LEAKAGE(
+                "held-out documents that share text with the training corpus",
+                "held-out figures are not held out; remove the shared documents");
+
+        private final String what;
+        private final String advice;
+
+        Kind(String what, String advice) {
+            this.what = what;
+            this.advice = advice;
+        }
+
+        /** The quantity, in words. */
+        public String what() {
+            return what;
+        }
+
+        /** What it means and what to do, in one sentence. */
+        public String advice() {
+            return advice;
+        }
+    }
+
+    /** One line for a person: quantity, value, bound, advice. */
+    public String sentence() {
+        return String.format(Locale.ROOT, "%s is %.3g (bound %.3g): %s.", kind.what(), value, threshold, kind.advice());
+    }
+}
