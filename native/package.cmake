@@ -12,8 +12,8 @@ if(NOT DEFINED SUBTEXT_CUDA)
   set(SUBTEXT_CUDA AUTO)
 endif()
 
-if(NOT EXISTS ${source}/CMakeLists.txt)
-  message(STATUS "no ${source}/CMakeLists.txt yet: no kernel library is built")
+if(NOT EXISTS ${source}/cpu/api.cc)
+  message(STATUS "no ${source}/cpu yet: no kernel library is built")
   return()
 endif()
 

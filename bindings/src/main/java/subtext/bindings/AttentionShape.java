@@ -1,0 +1,40 @@
+package subtext.bindings;
+
+/**
+ * What an attention kernel has to know beside its tensors.
+ *
+ * @param heads query heads H
+ * @param kvHeads key and value heads Hkv, a divisor of H
+ * @param headDim head size D
+ * @param scale factor of the scores, usually {@code 1 / sqrt(D)}
+ * @param window how many keys a query sees, itself included; 0 for all
+ */
+public record AttentionShape(long heads, long kvHeads, long headDim, double scale, long window) {
+
+    public AttentionShape {
+        if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0) {
+            throw new IllegalArgumentException("heads must be a multiple of kvHeads, got " + heads + " and " + kvHeads);
+        }
+        if (headDim < 2 || headDim % 2 != 0) {
+            throw new IllegalArgumentException("headDim: expected an even number, got " + headDim);
+        }
+        if (window < 0) {
+            throw new IllegalArgumentException("window: expected 0 (all) or more, got " + window);
+        }
+    }
+
+    /** Attention over all earlier keys with the usual scale. */
+    public static AttentionShape of(long heads, long kvHeads, long headDim) {
+        return new AttentionShape(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), 0);
+    }
+
+    /** Width of a row of queries, and of the output: H D. */
+    public long width() {
+        return heads * headDim;
+    }
+
+    /** Width of a row of queries, keys and values: (H + 2 Hkv) D. */
+    public long qkvWidth() {
+        return (heads + 2 * kvHeads) * headDim;
+    }
+}

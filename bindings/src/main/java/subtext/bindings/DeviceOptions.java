@@ -1,0 +1,40 @@
+package subtext.bindings;
+
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * How to open a device.
+ *
+ * @param ordinal which device of the backend, from 0; the CPU has only 0
+ * @param threads CPU threads, 0 for one per core; CUDA ignores it
+ * @param library the library file to use; empty looks in {@code subtext.native.path}, {@code SUBTEXT_NATIVE_PATH} and then in the jar
+ */
+public record DeviceOptions(int ordinal, int threads, Optional<Path> library) {
+
+    public DeviceOptions {
+        if (ordinal < 0) {
+            throw new IllegalArgumentException("ordinal: expected 0 or more, got " + ordinal);
+        }
+        if (threads < 0) {
+            throw new IllegalArgumentException("threads: expected 0 (one per core) or more, got " + threads);
+        }
+    }
+
+    /** Device 0, one thread per core, the library found by the usual rules. */
+    public static DeviceOptions defaults() {
+        return new DeviceOptions(0, 0, Optional.empty());
+    }
+
+    public DeviceOptions withOrdinal(int ordinal) {
+        return new DeviceOptions(ordinal, threads, library);
+    }
+
+    public DeviceOptions withThreads(int threads) {
+        return new DeviceOptions(ordinal, threads, library);
+    }
+
+    public DeviceOptions withLibrary(Path library) {
+        return new DeviceOptions(ordinal, threads, Optional.of(library));
+    }
+}

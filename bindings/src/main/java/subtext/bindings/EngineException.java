@@ -1,0 +1,109 @@
+package subtext.bindings;
+
+/**
+ * What can go wrong in the engine for reasons outside the code: one clear line that names the thing and the cure. Mistakes of a caller
+ * are {@link IllegalArgumentException}, {@link IllegalStateException} (closed) and {@link WrongThreadException} instead.
+ */
+public abstract sealed class EngineException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    private EngineException(String message, Throwable cause) {
+        super(message, cause);
+    }
+
+    /** A native operation failed. The message holds the operation, the status and the device's own text. */
+    public static final class NativeCall extends EngineException {
+        private static final long serialVersionUID = 1L;
+        private final String operation;
+        private final Status status;
+
+        public NativeCall(String operation, Status status, String text) {
+            super(operation + ": " + status + (text.isEmpty() ? "" : ", " + text) + hint(status), null);
+            this.operation = operation;
+            this.status = status;
+        }
+
+        private static String hint(Status status) {
+            return status == Status.DEVICE_ERROR ? "; set SUBTEXT_SYNC=1 to see which kernel it was" : "";
+        }
+
+        /** The operation, by its C name. */
+        public String operation() {
+            return operation;
+        }
+
+        public Status status() {
+            return status;
+        }
+    }
+
+    /** No library or no device of a backend. The message lists what was tried and what cures it. */
+    public static final class BackendUnavailable extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public BackendUnavailable(String message) {
+            super(message, null);
+        }
+
+        public BackendUnavailable(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** A slab does not fit. The message says how much was wanted, how much is free and what the slab was to hold. */
+    public static final class OutOfDeviceMemory extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public OutOfDeviceMemory(String message) {
+            super(message, null);
+        }
+    }
+
+    /** A file of ours or of a model is damaged. The message holds its path, and where known the offset and the expected digest. */
+    public static final class CorruptFile extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public CorruptFile(String message) {
+            super(message, null);
+        }
+
+        public CorruptFile(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** A plan or configuration that cannot be. The message holds the field, its value and what is allowed. */
+    public static final class InvalidConfig extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public InvalidConfig(String message) {
+            super(message, null);
+        }
+
+        public InvalidConfig(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** Training diverged. The message holds the step, where the batch came from and the last good checkpoint. */
+    public static final class NonFiniteLoss extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public NonFiniteLoss(String message) {
+            super(message, null);
+        }
+    }
+
+    /** Input from a person or a file that cannot be used. The message holds the path, the line where known, and what was expected. */
+    public static final class InvalidInput extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public InvalidInput(String message) {
+            super(message, null);
+        }
+
+        public InvalidInput(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+}
