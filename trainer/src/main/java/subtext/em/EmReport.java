@@ -1,0 +1,295 @@
+package subtext.em;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * What a run found. Log-likelihoods, bounds and their intervals are in nats per document of x: the bounds are negative numbers, higher
+ * is better; {@code nll} is positive, lower is better.
+ *
+ * @param run folder of the run
+ * @param wallSeconds time of this process
+ */
+public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
+
+    /** Mean over held-out documents and a 95 % interval by bootstrap over documents. */
+    public record Bound(double mean, double low, double high) {}
+
+    /** Lower quartile, median, upper quartile. */
+    public record Quartiles(double low, double median, double high) {}
+
+    /**
+     * Health of the draws of an E-step or of an evaluation.
+     *
+     * @param essShare quartiles over chunks of ESS/K
+     * @param essShareMean mean over chunks of ESS/K
+     * @param spread mean over chunks of the standard deviation of log w, nats
+     * @param cutOff share of the draws that hit the length limit
+     * @param noneFinished share of the chunks with no finished draw
+     * @param length mean tokens of a finished thought
+     * @param distinct3 distinct 3-grams over all 3-grams of the finished thoughts
+     * @param thoughtCorrect share of the draws that are the true thought; empty where the truth is not known
+     * @param selectedCorrect share of the chunks whose selected thought is the true one; empty where not known or nothing selected
+     * @param tokens tokens drawn and scored
+     * @param tokensPerSecond of them
+     */
+    public record Draws(
+            Quartiles essShare,
+            double essShareMean,
+            double spread,
+            double cutOff,
+            double noneFinished,
+            double length,
+            double distinct3,
+            OptionalDouble thoughtCorrect,
+            OptionalDouble selectedCorrect,
+            long tokens,
+            double tokensPerSecond) {}
+
+    /**
+     * One model measured on held-out documents.
+     *
+     * @param accuracy share of the answers that are right after a greedy thought in the prior slot, or straight after the question for
+     *     a model without thoughts; empty where there is no task
+     * @param elbo by K; empty for a model without thoughts
+     * @param nll of the text without any thought; present for models trained on raw text
+     * @param nllPerCharacter the same per character of text, or minus ELBO_max per character for a model with thoughts; empty in
+     *     token worlds
+     * @param draws health of the held-out draws; empty for a model without thoughts
+     */
+    public record Measured(
+            OptionalDouble accuracy,
+            SortedMap<Integer, Bound> elbo,
+            Optional<Bound> nll,
+            OptionalDouble nllPerCharacter,
+            Optional<Draws> draws) {
+        public Measured {
+            elbo = new TreeMap<>(elbo);
+        }
+    }
+
+    /**
+     * @param iteration 0 is the warm start
+     * @param drawn the E-step on the corpus; empty for iteration 0
+     * @param loss mean training loss of the last tenth of the steps, nats per token
+     * @param eSeconds wall time of the E-step
+     * @param mSeconds wall time of the training
+     * @param mTokens predicted tokens trained on
+     */
+    public record Iteration(
+            int iteration,
+            Measured measured,
+            Optional<Draws> drawn,
+            double loss,
+            double eSeconds,
+            double mSeconds,
+            long mTokens,
+            String model) {}
+
+    /**
+     * @param name as in {@link subtext.run.RunConfig#BASELINES}
+     * @param steps it was trained
+     * @param chosenStep step whose weights were measured: the last, unless it was stopped early
+     */
+    public record Baseline(String name, int steps, int chosenStep, Measured measured, double loss, double mSeconds, String note) {}
+
+    /**
+     * A chunk with all its thoughts, for people.
+     *
+     * @param iteration whose E-step or evaluation drew them
+     * @param thoughts text, log weight, normalised weight, chosen
+     */
+    public record Shown(int iteration, String document, int chunk, String context, String text, List<ShownThought> thoughts) {}
+
+    /** @see Shown */
+    public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
+
+    /** All of one seed. */
+    public record Seed(long seed, List<Iteration> iterations, List<Baseline> baselines, List<Shown> shown) {}
+
+    private static final JsonMapper JSON = JsonMapper.builder().build();
+
+    /** The object that {@code em --json} prints: names fixed, values plain numbers. */
+    public String toJson() {
+        Map<String, Object> root = new LinkedHashMap<>();
+        root.put("run", run);
+        List<Object> all = new ArrayList<>();
+        for (Seed seed : seeds) {
+            Map<String, Object> one = new LinkedHashMap<>();
+            one.put("seed", seed.seed());
+            one.put("iterations", seed.iterations().stream().map(EmReport::tree).toList());
+            one.put("baselines", seed.baselines().stream().map(EmReport::tree).toList());
+            all.add(one);
+        }
+        root.put("seeds", all);
+        root.put("wallSeconds", wallSeconds);
+        return JSON.writeValueAsString(root);
+    }
+
+    static Map<String, Object> tree(Iteration it) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("iteration", it.iteration());
+        tree.putAll(tree(it.measured()));
+        it.drawn().ifPresentOrElse(
+                drawn -> {
+                    tree.put("essPerSample", drawn.essShareMean());
+                    tree.put("selectedCorrect", boxed(drawn.selectedCorrect()));
+                    tree.put("drawn", tree(drawn));
+                },
+                () -> {
+                    tree.put("essPerSample", it.measured().draws().map(Draws::essShareMean).orElse(null));
+                    tree.put("selectedCorrect", null);
+                });
+        tree.put("loss", it.loss());
+        tree.put("eSeconds", it.eSeconds());
+        tree.put("mSeconds", it.mSeconds());
+        tree.put("mTokens", it.mTokens());
+        tree.put("mTokensPerSecond", it.mSeconds() > 0 ? it.mTokens() / it.mSeconds() : 0);
+        tree.put("model", it.model());
+        return tree;
+    }
+
+    static Map<String, Object> tree(Baseline baseline) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("name", baseline.name());
+        tree.putAll(tree(baseline.measured()));
+        tree.put("steps", baseline.steps());
+        tree.put("chosenStep", baseline.chosenStep());
+        tree.put("loss", baseline.loss());
+        tree.put("mSeconds", baseline.mSeconds());
+        tree.put("note", baseline.note());
+        return tree;
+    }
+
+    private static Map<String, Object> tree(Measured measured) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("accuracy", boxed(measured.accuracy()));
+        if (!measured.elbo().isEmpty()) {
+            Map<String, Object> elbo = new LinkedHashMap<>();
+            Map<String, Object> interval = new LinkedHashMap<>();
+            measured.elbo().forEach((k, bound) -> {
+                elbo.put(String.valueOf(k), bound.mean());
+                interval.put(String.valueOf(k), List.of(bound.low(), bound.high()));
+            });
+            tree.put("elbo", elbo);
+            tree.put("elboInterval", interval);
+        }
+        measured.nll().ifPresent(nll -> {
+            tree.put("nll", nll.mean());
+            tree.put("nllInterval", List.of(nll.low(), nll.high()));
+        });
+        measured.nllPerCharacter().ifPresent(nll -> tree.put("nllPerCharacter", nll));
+        measured.draws().ifPresent(draws -> tree.put("heldOut", tree(draws)));
+        return tree;
+    }
+
+    private static Map<String, Object> tree(Draws draws) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("essShare", List.of(draws.essShare().low(), draws.essShare().median(), draws.essShare().high()));
+        tree.put("essShareMean", draws.essShareMean());
+        tree.put("spread", draws.spread());
+        tree.put("cutOff", draws.cutOff());
+        tree.put("noneFinished", draws.noneFinished());
+        tree.put("length", draws.length());
+        tree.put("distinct3", draws.distinct3());
+        tree.put("thoughtCorrect", boxed(draws.thoughtCorrect()));
+        tree.put("selectedCorrect", boxed(draws.selectedCorrect()));
+        tree.put("tokens", draws.tokens());
+        tree.put("tokensPerSecond", draws.tokensPerSecond());
+        return tree;
+    }
+
+    private static Double boxed(OptionalDouble value) {
+        return value.isPresent() ? value.getAsDouble() : null;
+    }
+
+    /** The tables a person sees at the end, and the fixed chunks with all their thoughts. */
+    public String table() {
+        StringBuilder out = new StringBuilder();
+        for (Seed seed : seeds) {
+            out.append("seed ").append(seed.seed()).append('\n');
+            List<Integer> bounds = seed.iterations().isEmpty()
+                    ? List.of()
+                    : List.copyOf(seed.iterations().getFirst().measured().elbo().keySet());
+            StringBuilder head = new StringBuilder(String.format("  %-22s %8s", "", "accuracy"));
+            bounds.forEach(k -> head.append(String.format(" %26s", "ELBO_" + k + " [95 %]")));
+            head.append(String.format(
+                    " %20s %6s %8s %7s %6s %7s %8s %15s %15s%n",
+                    "ESS/K quartiles", "sd w", "selected", "cut off", "length", "dist-3", "NLL", "E tok (tok/s)", "M tok (tok/s)"));
+            out.append(head);
+            for (Iteration it : seed.iterations()) {
+                String name = it.iteration() == 0 ? "iteration 0 (warm)" : "iteration " + it.iteration();
+                row(out, name, it.measured(), bounds, it.drawn(), it.mTokens(), it.mSeconds());
+            }
+            for (Baseline baseline : seed.baselines()) {
+                row(out, baseline.name(), baseline.measured(), bounds, Optional.empty(), -1, baseline.mSeconds());
+                if (!baseline.note().isEmpty()) {
+                    out.append("      ").append(baseline.note()).append('\n');
+                }
+            }
+            out.append("  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n");
+            for (Shown shown : seed.shown()) {
+                out.append(String.format(
+                        "  iteration %d, %s chunk %d: %s | %s%n",
+                        shown.iteration(), shown.document(), shown.chunk(), oneLine(shown.context()), oneLine(shown.text())));
+                for (ShownThought thought : shown.thoughts()) {
+                    out.append(String.format(
+                            Locale.ROOT,
+                            "    %s %6.3f  log w %9.3f  %s%s%n",
+                            thought.chosen() ? "*" : " ",
+                            thought.weight(),
+                            thought.logWeight(),
+                            oneLine(thought.text()),
+                            thought.finished() ? "" : " (cut off)"));
+                }
+            }
+        }
+        return out.toString();
+    }
+
+    private static void row(
+            StringBuilder out, String name, Measured measured, List<Integer> bounds, Optional<Draws> drawn, long mTokens, double mSeconds) {
+        out.append(String.format("  %-22s %8s", name, number(measured.accuracy(), "%.3f")));
+        for (int k : bounds) {
+            Bound bound = measured.elbo().get(k);
+            out.append(String.format(
+                    " %26s",
+                    bound == null ? "-" : String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", bound.mean(), bound.low(), bound.high())));
+        }
+        Optional<Draws> draws = drawn.or(measured::draws);
+        out.append(draws.map(d -> String.format(
+                        Locale.ROOT,
+                        " %20s %6.2f %8s %7.3f %6.1f %7.3f",
+                        String.format(
+                                Locale.ROOT, "%.2f %.2f %.2f", d.essShare().low(), d.essShare().median(), d.essShare().high()),
+                        d.spread(),
+                        number(d.selectedCorrect(), "%.3f"),
+                        d.cutOff(),
+                        d.length(),
+                        d.distinct3()))
+                .orElse(String.format(" %20s %6s %8s %7s %6s %7s", "-", "-", "-", "-", "-", "-")));
+        out.append(String.format(
+                " %8s %15s %15s%n",
+                measured.nll().map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean())).orElse("-"),
+                drawn.map(d -> String.format(Locale.ROOT, "%.2fM (%.0f)", d.tokens() / 1e6, d.tokensPerSecond())).orElse("-"),
+                mTokens < 0
+                        ? "-"
+                        : String.format(Locale.ROOT, "%.2fM (%.0f)", mTokens / 1e6, mSeconds > 0 ? mTokens / mSeconds : 0)));
+    }
+
+    private static String number(OptionalDouble value, String format) {
+        return value.isPresent() ? String.format(Locale.ROOT, format, value.getAsDouble()) : "-";
+    }
+
+    private static String oneLine(String text) {
+        return text.replaceAll("\\s+", " ").strip();
+    }
+}

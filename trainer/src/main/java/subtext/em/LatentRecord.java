@@ -1,0 +1,21 @@
+package subtext.em;
+
+import java.util.List;
+import java.util.Optional;
+import subtext.text.Tokens;
+
+/**
+ * The K thoughts drawn for one chunk and which of them was chosen.
+ *
+ * @param chosen index of the chosen one, -1 if none was finished: the chunk then goes into training raw
+ */
+public record LatentRecord(String document, int chunk, List<ScoredSample> samples, int chosen) {
+    public LatentRecord {
+        samples = List.copyOf(samples);
+    }
+
+    /** The chosen thought. */
+    public Optional<Tokens> thought() {
+        return chosen < 0 ? Optional.empty() : Optional.of(samples.get(chosen).thought());
+    }
+}

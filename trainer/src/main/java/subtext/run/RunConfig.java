@@ -1,0 +1,383 @@
+package subtext.run;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.TreeMap;
+import subtext.bindings.EngineException;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.MapperFeature;
+import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * Everything that decides what a run computes, resolved: what is not here does not change a result. Written to {@code run.json}. Values
+ * come from a preset, a file over it, and single settings over that; unknown keys are refused.
+ *
+ * @param seeds one whole run of the method per seed
+ * @param corpus text to learn from; an empty path means the embedded chain world
+ * @param world the embedded chain world, used when there is no corpus
+ * @param model sizes of the network
+ * @param training one M-step, and every baseline unless its name says otherwise
+ * @param em the outer loop
+ * @param evaluation what is measured after each iteration
+ * @param baselines names of the baselines to train beside
+ * @param device where to compute; does not enter the identity of a run, except by the bits of its arithmetic
+ */
+public record RunConfig(
+        List<Long> seeds,
+        Corpus corpus,
+        World world,
+        Model model,
+        Training training,
+        Em em,
+        Evaluation evaluation,
+        List<String> baselines,
+        Device device) {
+
+    /**
+     * A file of documents and how its fields become text and thoughts. A template holds {@code {field}} places, each optionally with
+     * filters: {@code {answer|before:####|trim}}, {@code {answer|after:####|trim}}, {@code {answer|drop:<<[^>]*>>}} (a regular
+     * expression to delete).
+     *
+     * @param path JSON lines (.jsonl, .json) or plain text (.txt: one document per block between blank lines); empty: no corpus
+     * @param context template of a first chunk that takes no thought, such as a question; empty: none
+     * @param text template of the text to explain
+     * @param thought template of the thought known for the first part; empty: none known
+     * @param id field that names a document; empty: its content does
+     * @param chunked cut the text into chunks of about eight sentences; false: it is one chunk
+     * @param badRecords {@code stop} or {@code skip}
+     * @param warmStart number of documents, from the front of the shuffled corpus, whose thoughts are shown to the warm start
+     * @param documents number of documents for EM, thoughts hidden; 0: all that remain
+     * @param dev number of documents for early stopping
+     * @param heldOut number of documents for reported figures
+     * @param vocabulary ids of the tokenizer trained on the warm-start part
+     * @param chunkSentences mean number of sentences of a chunk
+     */
+    public record Corpus(
+            String path,
+            String context,
+            String text,
+            String thought,
+            String id,
+            boolean chunked,
+            String badRecords,
+            int warmStart,
+            int documents,
+            int dev,
+            int heldOut,
+            int vocabulary,
+            double chunkSentences) {}
+
+    /**
+     * @param rendering {@code tokens}: one token per state, for the science; {@code text}: sentences, for the whole text pipeline
+     * @param warmStart documents with true thoughts for the warm start
+     * @param documents documents for EM, thoughts hidden
+     * @param dev documents for early stopping
+     * @param heldOut documents for reported figures
+     * @param problems problems of a document, text rendering only
+     */
+    public record World(
+            String rendering,
+            int states,
+            int generators,
+            int depth,
+            List<Integer> readouts,
+            int warmStart,
+            int documents,
+            int dev,
+            int heldOut,
+            int problems) {}
+
+    /** Sizes by the names of {@code subtext.model.LlamaConfig}; the vocabulary comes from the tokenizer. */
+    public record Model(
+            int layers, int width, int heads, int kvHeads, int headDim, int hidden, int context, double ropeTheta, double normEps,
+            boolean tied) {}
+
+    /**
+     * @param steps updates of the weights
+     * @param tokens predicted tokens per step, at most
+     * @param microTokens predicted tokens per forward and backward pass, at most; a larger batch is accumulated
+     * @param schedule {@code constant}, {@code linear}, {@code cosine} or {@code wsd}
+     * @param learningRate peak
+     * @param warmup steps of linear rise
+     * @param finalShare learning rate at the end as a share of the peak
+     * @param decayShare share of the steps in which {@code wsd} decays
+     * @param beta1 AdamW
+     * @param beta2 AdamW
+     * @param eps AdamW
+     * @param weightDecay of the matrices
+     * @param clip largest global norm of the gradient; 0: no clipping
+     * @param spike a step whose gradient norm exceeds this many times its running mean is not taken; 0: no guard
+     * @param checkpointEvery steps between checkpoints; 0: only at the end
+     * @param keep checkpoints kept, at least 2
+     */
+    public record Training(
+            int steps,
+            int tokens,
+            int microTokens,
+            String schedule,
+            double learningRate,
+            int warmup,
+            double finalShare,
+            double decayShare,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            double clip,
+            double spike,
+            int checkpointEvery,
+            int keep) {}
+
+    /**
+     * @param iterations EM iterations after the warm start (iteration 0)
+     * @param samples K, thoughts drawn per chunk
+     * @param selection {@code resample}, {@code uniform}, {@code best}, or {@code all}: train on all K with their weights
+     * @param weight {@code joint}: p(z, x) / q(z | x); {@code likelihood}: p(x | z) only, a control
+     * @param restart {@code scratch}: every M-step starts from the initial weights; {@code carry}: from the previous iteration's
+     * @param priorShare probability of the prior order in training
+     * @param contextChunks chunks of raw text before a chunk that its prompt shows
+     * @param maxThought most tokens of a thought, its closing marker included
+     * @param part chunks per file of thoughts
+     */
+    public record Em(
+            int iterations,
+            int samples,
+            String selection,
+            String weight,
+            String restart,
+            double priorShare,
+            int contextChunks,
+            int maxThought,
+            int part) {}
+
+    /**
+     * @param elboSamples fresh draws per held-out chunk for the bounds
+     * @param bounds the K of the reported ELBO_K, each at most {@code elboSamples}
+     * @param resamples bootstrap samples of the intervals
+     * @param shown chunks printed with all their thoughts and weights
+     */
+    public record Evaluation(int elboSamples, List<Integer> bounds, int resamples, int shown) {}
+
+    /**
+     * @param backend {@code best}, {@code cpu} or {@code cuda}
+     * @param threads CPU threads, 0 for one per core; results do not depend on it
+     * @param type storage of weights and activations, {@code f32} or {@code bf16}
+     * @param slots sequences drawn at once; 0: chosen by the engine; results do not depend on it
+     */
+    public record Device(String backend, int threads, String type, int slots) {}
+
+    /** The names that {@code baselines} may hold. */
+    public static final List<String> BASELINES = List.of(
+            "raw-token-match",
+            "raw-flop-match",
+            "raw-total-flop-match",
+            "raw-plus-teacher",
+            "warm-step-match",
+            "oracle");
+
+    /** The names of the presets. */
+    public static final List<String> PRESETS = List.of("chain", "chain-text", "smoke", "gsm8k");
+
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
+            .enable(SerializationFeature.INDENT_OUTPUT)
+            .build();
+
+    public RunConfig {
+        seeds = List.copyOf(seeds);
+        baselines = List.copyOf(baselines);
+    }
+
+    /** The default: the chain world in token form, sized to end within minutes on two cores. */
+    public static RunConfig chain() {
+        return new RunConfig(
+                List.of(0L),
+                new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8),
+                new World("tokens", 16, 8, 6, List.of(3, 6), 1000, 6000, 500, 1000, 4),
+                new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false),
+                new Training(1000, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.01, 1.0, 20, 250, 2),
+                new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
+                new Evaluation(8, List.of(1, 4, 8), 1000, 8),
+                BASELINES,
+                new Device("best", 0, "f32", 0));
+    }
+
+    /**
+     * The settings of a name.
+     *
+     * @throws EngineException.InvalidConfig if there is none
+     */
+    public static RunConfig preset(String name) {
+        return switch (name) {
+            case "chain" -> chain();
+            case "chain-text" -> chain().with("world.rendering", "text")
+                    .with("world.warmStart", "300")
+                    .with("world.documents", "1500")
+                    .with("world.dev", "100")
+                    .with("world.heldOut", "200")
+                    .with("corpus.vocabulary", "320")
+                    .with("model.context", "512")
+                    .with("em.maxThought", "64")
+                    .with("baselines", "[]");
+            case "smoke" -> chain().with("world.warmStart", "40")
+                    .with("world.documents", "60")
+                    .with("world.dev", "20")
+                    .with("world.heldOut", "20")
+                    .with("model.layers", "2")
+                    .with("model.width", "32")
+                    .with("model.heads", "2")
+                    .with("model.kvHeads", "1")
+                    .with("model.hidden", "64")
+                    .with("training.steps", "12")
+                    .with("training.tokens", "512")
+                    .with("training.microTokens", "256")
+                    .with("training.warmup", "4")
+                    .with("training.checkpointEvery", "5")
+                    .with("em.iterations", "2")
+                    .with("em.part", "25");
+            case "gsm8k" -> chain().with("corpus.context", "{question}\n")
+                    .with("corpus.text", "#### {answer|after:####|trim}")
+                    .with("corpus.thought", "{answer|before:####|drop:<<[^>]*>>|trim}")
+                    .with("corpus.chunked", "false")
+                    .with("corpus.warmStart", "1500")
+                    .with("corpus.documents", "3000")
+                    .with("corpus.vocabulary", "1024")
+                    .with("model.context", "512")
+                    .with("model.width", "128")
+                    .with("model.heads", "4")
+                    .with("model.kvHeads", "2")
+                    .with("model.headDim", "32")
+                    .with("model.hidden", "352")
+                    .with("training.steps", "400")
+                    .with("training.tokens", "4096")
+                    .with("training.microTokens", "4096")
+                    .with("em.maxThought", "160")
+                    .with("em.iterations", "1")
+                    .with("baselines", "[\"raw-token-match\"]");
+            default -> throw new EngineException.InvalidConfig(
+                    "preset: no preset '" + name + "'" + Spelling.hint(name, PRESETS) + "; there are " + PRESETS);
+        };
+    }
+
+    /** The settings of a JSON file over these. */
+    public RunConfig over(Path file) {
+        try {
+            JsonNode tree = JSON.readTree(Files.readString(file));
+            return over(tree, file + ": ");
+        } catch (IOException e) {
+            throw new EngineException.InvalidConfig("config: cannot read " + file + " (" + e.getMessage() + ")");
+        } catch (JacksonException e) {
+            throw new EngineException.InvalidConfig(file + ": not JSON: " + e.getOriginalMessage());
+        }
+    }
+
+    /** One setting over these: a dotted key, and a value as JSON or as bare text. A comma list is taken where a list is wanted. */
+    public RunConfig with(String key, String value) {
+        ObjectNode tree = tree();
+        ObjectNode parent = tree;
+        String[] names = key.split("\\.", -1);
+        for (int i = 0; i + 1 < names.length; i++) {
+            JsonNode child = child(parent, names[i], key, "");
+            if (!child.isObject()) {
+                throw new EngineException.InvalidConfig(key + ": '" + names[i] + "' is a value, not a group");
+            }
+            parent = (ObjectNode) child;
+        }
+        String last = names[names.length - 1];
+        JsonNode old = child(parent, last, key, "");
+        JsonNode now;
+        if (old.isString()) {
+            now = tree.stringNode(value.startsWith("\"") ? parsed(value, key).asString() : value);
+        } else if (old.isArray() && !value.startsWith("[")) {
+            var list = tree.arrayNode();
+            for (String item : value.isBlank() ? new String[0] : value.split(",")) {
+                JsonNode number = scalar(item.strip(), tree);
+                list.add(number);
+            }
+            now = list;
+        } else {
+            now = parsed(value, key);
+        }
+        parent.set(last, now);
+        return read(tree, key + ": cannot be '" + value + "'");
+    }
+
+    private RunConfig over(JsonNode changes, String where) {
+        ObjectNode tree = tree();
+        merge(tree, changes, "", where);
+        return read(tree, where + "a value has the wrong type");
+    }
+
+    private static void merge(ObjectNode base, JsonNode changes, String prefix, String where) {
+        if (!changes.isObject()) {
+            throw new EngineException.InvalidConfig(where + (prefix.isEmpty() ? "the file" : prefix) + ": expected an object");
+        }
+        for (var change : changes.properties()) {
+            String key = prefix.isEmpty() ? change.getKey() : prefix + "." + change.getKey();
+            JsonNode old = child(base, change.getKey(), key, where);
+            if (old.isObject()) {
+                merge((ObjectNode) old, change.getValue(), key, where);
+            } else {
+                base.set(change.getKey(), change.getValue());
+            }
+        }
+    }
+
+    private static JsonNode child(ObjectNode parent, String name, String key, String where) {
+        JsonNode child = parent.get(name);
+        if (child == null) {
+            throw new EngineException.InvalidConfig(where + "unknown key '" + key + "'"
+                    + Spelling.hint(name, List.copyOf(new TreeMap<>(names(parent)).keySet())));
+        }
+        return child;
+    }
+
+    private static java.util.Map<String, Boolean> names(ObjectNode node) {
+        var names = new TreeMap<String, Boolean>();
+        node.properties().forEach(entry -> names.put(entry.getKey(), true));
+        return names;
+    }
+
+    private static JsonNode scalar(String text, ObjectNode factory) {
+        try {
+            return JSON.readTree(text);
+        } catch (JacksonException e) {
+            return factory.stringNode(text);
+        }
+    }
+
+    private static JsonNode parsed(String value, String key) {
+        try {
+            return JSON.readTree(value);
+        } catch (JacksonException e) {
+            throw new EngineException.InvalidConfig(key + ": cannot be '" + value + "'");
+        }
+    }
+
+    private ObjectNode tree() {
+        return JSON.valueToTree(this);
+    }
+
+    private static RunConfig read(JsonNode tree, String complaint) {
+        try {
+            return JSON.treeToValue(tree, RunConfig.class);
+        } catch (JacksonException e) {
+            throw new EngineException.InvalidConfig(complaint + " (" + e.getOriginalMessage() + ")");
+        }
+    }
+
+    /** As JSON, keys in the order of the records. */
+    public String toJson() {
+        return JSON.writeValueAsString(this);
+    }
+
+    /** From the JSON of {@link #toJson}; every key must be known and present. */
+    public static RunConfig fromJson(String json) {
+        return chain().over(JSON.readTree(json), "");
+    }
+}
