@@ -48,6 +48,15 @@ ST_HD float uniform(uint32_t bits) {
 /// Standard Gumbel: -log(E), E = -log1p(-u) exponential. The side that decides an arg max is E near 0, which is where u is finest.
 ST_HD float gumbel(uint32_t bits) { return -logf(-log1pf(-uniform(bits))); }
 
+/// Standard normal `index` of a stream, by Box-Muller from lanes (0, 1) or (2, 3) of block index / 4: the even lane takes the cosine.
+ST_HD float normal(uint64_t seed, uint64_t index) {
+    const PhiloxBlock block = philox(seed, index / 4);
+    const int pair = static_cast<int>(index & 2);
+    const float radius = sqrtf(-2.0f * logf(uniform(block.x[pair])));
+    const float angle = 6.2831853f * uniform(block.x[pair + 1]);
+    return radius * (index & 1 ? sinf(angle) : cosf(angle));
+}
+
 /// Noise for vocabulary entries 4*block .. 4*block+3 of the draw at `position` under `key` (st_sample).
 ST_HD PhiloxBlock sampleNoise(uint64_t key, int32_t position, uint32_t block) {
     return philox(key, block, static_cast<uint32_t>(position), 0x53544758u, 0u);

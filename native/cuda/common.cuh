@@ -129,6 +129,34 @@ __device__ __forceinline__ Words pack(const float (&x)[8]) {
     return {{packBf16(x[0], x[1]), packBf16(x[2], x[3]), packBf16(x[4], x[5]), packBf16(x[6], x[7])}};
 }
 
+/// Elements [0, count) of a stretch of up to 16 bytes as floats, zeros beyond; `wide` promises that p is 16-byte aligned.
+template <typename T>
+__device__ __forceinline__ void loadSome(const T *p, int64_t count, bool wide, float (&x)[perWords<T>]) {
+    if (wide && count >= perWords<T>) {
+        unpack(loadWords(p), x);
+    } else {
+#pragma unroll
+        for (int i = 0; i < perWords<T>; i++) x[i] = i < count ? toFloat(p[i]) : 0.0f;
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void storeSome(T *p, int64_t count, bool wide, const float (&x)[perWords<T>]) {
+    if (wide && count >= perWords<T>) {
+        storeWords(p, pack(x));
+    } else {
+#pragma unroll
+        for (int i = 0; i < perWords<T>; i++)
+            if (i < count) p[i] = fromFloat<T>(x[i]);
+    }
+}
+
+/// Threads of the element-wise kernels, and the blocks they need for `items` items of one thread each.
+constexpr int flatThreads = 256;
+inline unsigned flatBlocks(int64_t items) { return static_cast<unsigned>(ceilDiv(items, flatThreads)); }
+
+__device__ __forceinline__ int64_t flatIndex() { return static_cast<int64_t>(blockIdx.x) * flatThreads + threadIdx.x; }
+
 // ---- reductions in a fixed order -------------------------------------------------------------------------------------
 
 constexpr uint32_t fullWarp = 0xffffffffu;

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include <unordered_map>
+#include <map>
 
 #include "../include/subtext.h"
 
@@ -27,12 +27,15 @@ struct st_device {
     void *encodeTiled = nullptr;  // cuTensorMapEncodeTiled, looked up through the runtime; no link to libcuda
     int64_t allocations = 0;
     int64_t allocatedBytes = 0;
-    std::unordered_map<void *, int64_t> deviceMemory, hostMemory;  // address to bytes, so that close frees what is left
+    std::map<uintptr_t, int64_t> deviceMemory, hostMemory;  // address to bytes, so that close frees what is left
+    int32_t *turns = nullptr;  // st::turnCount zeros, which kernels that take turns (matmul_tn) leave zero again
     char name[256] = "";
     char error[1024] = "";
 };
 
 namespace st {
+
+constexpr int turnCount = 1 << 16;
 
 /// Stores a printf-style text in the handle and returns `status`.
 st_status fail(st_device *device, st_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
