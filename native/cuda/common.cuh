@@ -87,7 +87,7 @@ __host__ __device__ __forceinline__ bool aligned16(const void *p) { return (rein
 
 __device__ __forceinline__ Words loadWords(const void *p) {
 #if defined(ST_CUDA_EMULATED)
-    return *static_cast<const Words *>(p);
+    return emulator::checkedRead<Words>(p);
 #else
     const uint4 v = *static_cast<const uint4 *>(p);
     return {{v.x, v.y, v.z, v.w}};
@@ -97,7 +97,7 @@ __device__ __forceinline__ Words loadWords(const void *p) {
 /// For data read once by the whole grid: does not displace what the caches hold for others.
 __device__ __forceinline__ Words loadWordsOnce(const void *p) {
 #if defined(ST_CUDA_EMULATED)
-    return *static_cast<const Words *>(p);
+    return emulator::checkedRead<Words>(p);
 #else
     const uint4 v = __ldcs(static_cast<const uint4 *>(p));
     return {{v.x, v.y, v.z, v.w}};
@@ -106,7 +106,7 @@ __device__ __forceinline__ Words loadWordsOnce(const void *p) {
 
 __device__ __forceinline__ void storeWords(void *p, Words v) {
 #if defined(ST_CUDA_EMULATED)
-    *static_cast<Words *>(p) = v;
+    emulator::checkedWrite<Words>(p) = v;
 #else
     *static_cast<uint4 *>(p) = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]);
 #endif
