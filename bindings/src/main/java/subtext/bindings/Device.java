@@ -14,6 +14,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import subtext.bindings.ffi.NativeLibrary;
 import subtext.bindings.ffi.SubtextH;
@@ -31,6 +32,7 @@ import subtext.bindings.ffi.Symbols;
  * }</pre>
  */
 public final class Device implements AutoCloseable {
+    private static final System.Logger LOG = System.getLogger(Device.class.getName());
     private static final int TEXT_BYTES = 1024;
     /** Copies between Java arrays and the device pass through this much native memory at a time. */
     private static final long STAGING_BYTES = 1 << 20;
@@ -46,6 +48,7 @@ public final class Device implements AutoCloseable {
     private final MemorySegment result;
     private final Kernels kernels;
     private final List<AutoCloseable> owned = new ArrayList<>();
+    private CublasLt vendor;
     private boolean closed;
 
     private Device(Backend backend, NativeLibrary library, DeviceOptions options) {
@@ -70,6 +73,26 @@ public final class Device implements AutoCloseable {
         this.handle = result.get(ADDRESS, 0).reinterpret(arena, null);
         this.staging = arena.allocate(STAGING_BYTES, 64);
         this.kernels = new Kernels(this, symbols, handle);
+        if (backend == Backend.CUDA && options.matmul() != Matmul.OWN) {
+            openVendorMatmul(options.matmul());
+        }
+    }
+
+    private void openVendorMatmul(Matmul matmul) {
+        CublasLt.Found found = CublasLt.find();
+        if (found.library().isPresent()) {
+            check("st_device_stream", SubtextH.st_device_stream(symbols, handle, result));
+            vendor = new CublasLt(this, found.library().get(), result.get(ADDRESS, 0));
+            owned.add(vendor);
+            kernels.vendor(vendor, matmul == Matmul.VENDOR);
+        } else if (matmul == Matmul.VENDOR) {
+            close();
+            throw new EngineException.BackendUnavailable("--matmul vendor: no cuBLASLt, tried " + String.join(", ", found.tried())
+                    + "; name its file in SUBTEXT_CUBLASLT_PATH or use --matmul own");
+        } else {
+            LOG.log(System.Logger.Level.INFO, () -> "no cuBLASLt, our own kernels serve backward products; tried "
+                    + String.join(", ", found.tried()));
+        }
     }
 
     /** Opens the first device of {@code backend} with default options. */
@@ -438,6 +461,21 @@ public final class Device implements AutoCloseable {
                 (int) property(SubtextH.ST_DRIVER_VERSION),
                 (int) property(SubtextH.ST_RUNTIME_VERSION),
                 property(SubtextH.ST_IS_EMULATED) != 0);
+    }
+
+    /** The vendor's matrix library in use, with version and file; empty if products are all our own. */
+    public Optional<String> vendorMatmul() {
+        return Optional.ofNullable(vendor).map(CublasLt::description);
+    }
+
+    /** Whether forward products, and with them log-probabilities, are exact to the bit for any batch: not under {@link Matmul#VENDOR}. */
+    public boolean exact() {
+        return !kernels.vendorForward();
+    }
+
+    /** Where cuBLASLt is looked for on this machine, in order, up to where it was found. */
+    public static List<String> vendorMatmulTried() {
+        return CublasLt.find().tried();
     }
 
     /** How often device or pinned memory was allocated since the device was opened. A steady state adds none. */

@@ -9,8 +9,9 @@ import java.util.Optional;
  * @param ordinal which device of the backend, from 0; the CPU has only 0
  * @param threads CPU threads, 0 for one per core; CUDA ignores it
  * @param library the library file to use; empty looks in {@code subtext.native.path}, {@code SUBTEXT_NATIVE_PATH} and then in the jar
+ * @param matmul whose matrix products a CUDA device uses
  */
-public record DeviceOptions(int ordinal, int threads, Optional<Path> library) {
+public record DeviceOptions(int ordinal, int threads, Optional<Path> library, Matmul matmul) {
 
     public DeviceOptions {
         if (ordinal < 0) {
@@ -23,18 +24,22 @@ public record DeviceOptions(int ordinal, int threads, Optional<Path> library) {
 
     /** Device 0, one thread per core, the library found by the usual rules. */
     public static DeviceOptions defaults() {
-        return new DeviceOptions(0, 0, Optional.empty());
+        return new DeviceOptions(0, 0, Optional.empty(), Matmul.AUTO);
     }
 
     public DeviceOptions withOrdinal(int ordinal) {
-        return new DeviceOptions(ordinal, threads, library);
+        return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
     public DeviceOptions withThreads(int threads) {
-        return new DeviceOptions(ordinal, threads, library);
+        return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
     public DeviceOptions withLibrary(Path library) {
-        return new DeviceOptions(ordinal, threads, Optional.of(library));
+        return new DeviceOptions(ordinal, threads, Optional.of(library), matmul);
+    }
+
+    public DeviceOptions withMatmul(Matmul matmul) {
+        return new DeviceOptions(ordinal, threads, library, matmul);
     }
 }

@@ -27,11 +27,24 @@ public final class Kernels {
     private final Symbols symbols;
     private final MemorySegment handle;
     private boolean recording;
+    /** cuBLASLt where it serves, else null. */
+    private CublasLt vendor;
+
+    private boolean vendorForward;
 
     Kernels(Device device, Symbols symbols, MemorySegment handle) {
         this.device = device;
         this.symbols = symbols;
         this.handle = handle;
+    }
+
+    void vendor(CublasLt library, boolean forward) {
+        vendor = library;
+        vendorForward = forward;
+    }
+
+    boolean vendorForward() {
+        return vendorForward;
     }
 
     // ---- embedding ---------------------------------------------------------------------------------------------------
@@ -133,6 +146,10 @@ public final class Kernels {
         if (residual != null) {
             matrix("residual", residual, c.dtype(), M, N);
         }
+        if (vendorForward && vendor.serves(M, N, K, dtype)) {
+            vendor.nt(c, a, b, residual, M, N, K);
+            return;
+        }
         check("st_matmul_nt", SubtextH.st_matmul_nt(
                 symbols, handle, c.address(), a.address(), b.address(), address(residual), M, N, K, dtype.code(),
                 c.dtype().code()));
@@ -144,6 +161,10 @@ public final class Kernels {
         DType dtype = activation("a", a);
         matrix("b", b, dtype, K, N);
         matrix("c", c, dtype, M, N);
+        if (vendor != null && vendor.serves(M, N, K, dtype)) {
+            vendor.nn(c, a, b, M, N, K);
+            return;
+        }
         check("st_matmul_nn", SubtextH.st_matmul_nn(
                 symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
     }
@@ -154,6 +175,10 @@ public final class Kernels {
         DType dtype = activation("a", a);
         matrix("b", b, dtype, K, N);
         matrix("c", c, dtype.real(), M, N);
+        if (vendor != null && vendor.serves(M, N, K, dtype)) {
+            vendor.tn(c, a, b, M, N, K);
+            return;
+        }
         check("st_matmul_tn", SubtextH.st_matmul_tn(
                 symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
     }
