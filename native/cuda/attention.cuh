@@ -70,8 +70,8 @@ inline st_status checkShape(st_device *device, const char *op, int64_t S, int64_
     return ST_OK;
 }
 
-template <typename T>
-void fillShape(Call<T> &call, int64_t S, int64_t N, int64_t H, int64_t Hkv, int64_t D, double scale, int64_t window) {
+template <typename Arguments>
+void fillShape(Arguments &call, int64_t S, int64_t N, int64_t H, int64_t Hkv, int64_t D, double scale, int64_t window) {
     call.N = N;
     call.S = static_cast<int32_t>(S);
     call.H = static_cast<int32_t>(H);
