@@ -1,0 +1,43 @@
+// Matrix products in the three layouts a linear layer needs: c = a b^T + residual (forward), c = a b (input gradients), c += a^T b (weight
+// gradients). The kernels are in matmul_f32.cuh (FMA units) and matmul_mma.cuh (tensor cores from sm_80 on).
+//
+// Which of them a forward product takes depends on the device, on N, K and the weights' address, never on M: a row's bits must not depend on
+// how many rows there are.
+#include "matmul_f32.cuh"
+#include "matmul_mma.cuh"
+
+namespace st {
+namespace {
+
+template <Layout layout>
+st_status product(st_device *device, const char *op, const Product &p, st_dtype dtype) {
+    ST_REQUIRE(device, p.M >= 0 && p.N >= 0 && p.K >= 0, "%s: M %lld, N %lld or K %lld is negative", op, static_cast<long long>(p.M),
+               static_cast<long long>(p.N), static_cast<long long>(p.K));
+    if (p.M == 0 || p.N == 0 || p.K == 0) return ST_OK;
+    if (dtype == ST_F32) return f32::run<layout>(device, p);
+    return mma::run<layout>(device, p);
+}
+
+}  // namespace
+}  // namespace st
+
+extern "C" {
+
+st_status st_matmul_nt(st_device *device, void *c, const void *a, const void *b, const void *residual, int64_t M, int64_t N, int64_t K,
+                       st_dtype dtype, st_dtype c_dtype) {
+    ST_REQUIRE_DTYPE(device, dtype, "st_matmul_nt");
+    ST_REQUIRE(device, c_dtype == dtype || c_dtype == ST_F32, "st_matmul_nt: c_dtype %d is neither dtype (%d) nor ST_F32 (0)", c_dtype, dtype);
+    return st::product<st::Layout::NT>(device, "st_matmul_nt", {c, a, b, residual, M, N, K, c_dtype == ST_F32}, dtype);
+}
+
+st_status st_matmul_nn(st_device *device, void *c, const void *a, const void *b, int64_t M, int64_t N, int64_t K, st_dtype dtype) {
+    ST_REQUIRE_DTYPE(device, dtype, "st_matmul_nn");
+    return st::product<st::Layout::NN>(device, "st_matmul_nn", {c, a, b, nullptr, M, N, K, dtype == ST_F32}, dtype);
+}
+
+st_status st_matmul_tn(st_device *device, void *c, const void *a, const void *b, int64_t M, int64_t N, int64_t K, st_dtype dtype) {
+    ST_REQUIRE_DTYPE(device, dtype, "st_matmul_tn");
+    return st::product<st::Layout::TN>(device, "st_matmul_tn", {c, a, b, c, M, N, K, true}, dtype);
+}
+
+}  // extern "C"
