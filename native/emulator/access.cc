@@ -1,3 +1,4 @@
+// Where an access may go: live device and pinned memory, the block's shared memory, the fiber's stack, and this library's constants.
 #include "access.h"
 
 #include <dlfcn.h>
@@ -60,9 +61,22 @@ void check(const void *p, size_t bytes, size_t alignment, bool write) {
     fail(illegalAddress, "%s %zu bytes at %p, which is no device memory", what, bytes, p);
 }
 
-void beginLaunchChecks(const char *) {}
-void beginBlockChecks(const Block &, uint64_t, int) {}
-void passedBarrier() {}
-void passedSyncwarp(uint32_t) {}
+uint64_t atomicLoad(const void *p, size_t bytes) {
+    check(p, bytes, bytes, false);
+    followAtomic(p);
+    return bytes == 4 ? __atomic_load_n(static_cast<const uint32_t *>(p), __ATOMIC_SEQ_CST)
+                      : __atomic_load_n(static_cast<const uint64_t *>(p), __ATOMIC_SEQ_CST);
+}
+
+uint64_t atomicSwap(void *p, size_t bytes, uint64_t expected, uint64_t next) {
+    if (bytes == 4) {
+        uint32_t found = static_cast<uint32_t>(expected);
+        __atomic_compare_exchange_n(static_cast<uint32_t *>(p), &found, static_cast<uint32_t>(next), false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        return found;
+    }
+    __atomic_compare_exchange_n(static_cast<uint64_t *>(p), &expected, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return expected;
+}
 
 }  // namespace emulator

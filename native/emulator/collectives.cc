@@ -75,6 +75,7 @@ void performLoadMatrix(void *const operands[32], uint32_t mask) {
         for (int row = 0; row < 8; row++) {
             const void *from = static_cast<LoadMatrix *>(operands[8 * m + row])->row;
             check(from, 16, 16, false);
+            follow(*(local.thread - laneOf(*local.thread) + 8 * m + row), from, 16, false);
             memcpy(element[row], from, 16);
         }
         for (int lane = 0; lane < 32; lane++) {

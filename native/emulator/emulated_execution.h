@@ -58,6 +58,10 @@ int barrier(int predicate, const char *name);
 /// Fails unless [p, p + bytes) is aligned and lies inside one live piece of device, pinned or shared memory.
 void check(const void *p, size_t bytes, size_t alignment, bool write);
 
+/// A word of four or eight bytes; atomicSwap stores `next` if it finds `expected`, and returns what it found.
+uint64_t atomicLoad(const void *p, size_t bytes);
+uint64_t atomicSwap(void *p, size_t bytes, uint64_t expected, uint64_t next);
+
 void copyAsync(void *shared, const void *global, bool valid);
 void copyAsyncCommit();
 void copyAsyncWait(int groupsLeft);
@@ -250,13 +254,12 @@ template <typename T, typename F>
 inline T emulatedAtomic(T *p, F combine) {
     using U = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
     static_assert(sizeof(T) == sizeof(U), "32 or 64 bits");
-    emulator::check(p, sizeof(T), sizeof(T), true);
-    U *word = reinterpret_cast<U *>(p);
-    U old = __atomic_load_n(word, __ATOMIC_RELAXED);
+    U old = static_cast<U>(emulator::atomicLoad(p, sizeof(U)));
     for (;;) {
         const U next = emulator::bits<U>(static_cast<T>(combine(emulator::bits<T>(old))));
-        if (__atomic_compare_exchange_n(word, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            return emulator::bits<T>(old);
+        const U seen = static_cast<U>(emulator::atomicSwap(p, sizeof(U), old, next));
+        if (seen == old) return emulator::bits<T>(old);
+        old = seen;
     }
 }
 template <typename T, typename V>

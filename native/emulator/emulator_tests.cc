@@ -567,6 +567,118 @@ static void badLaunchesAreRefused() {
     cudaGetLastError();
 }
 
+#if defined(ST_EMULATOR_CHECKED)
+
+__global__ void overwriteWhatOthersRead(float *out) {
+    __shared__ float line[64];
+    line[threadIdx.x] = 1;
+    __syncthreads();
+    out[threadIdx.x] = line[threadIdx.x ^ 32];
+    line[threadIdx.x] = 2;  // the other warp may not have read it yet
+}
+template <bool sync>
+__global__ void exchangeInWarp(float *out) {
+    __shared__ float line[64];
+    line[threadIdx.x] = 1;
+    if (sync) __syncwarp();
+    out[threadIdx.x] = line[threadIdx.x ^ 1];
+}
+__global__ void halvesOfAWarp(float *out, bool across) {
+    __shared__ float line[32];
+    line[threadIdx.x] = 1;
+    __syncwarp(threadIdx.x < 16 ? 0x0000ffffu : 0xffff0000u);
+    out[threadIdx.x] = line[across ? threadIdx.x ^ 16 : threadIdx.x ^ 1];
+}
+__global__ void allWriteOneWord(float *out) { out[threadIdx.x / 2] = 1; }
+__global__ void blocksOverlap(float *out) { out[blockIdx.x * 31 + threadIdx.x] = 1; }
+/// The last block to finish adds up what all have written: ordered by the counter.
+template <bool counted>
+__global__ void lastBlockSums(float *partial, int *counter, float *out) {
+    if (threadIdx.x == 0) partial[blockIdx.x] = 1;
+    __shared__ int last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        last = counted ? atomicAdd(counter, 1) == static_cast<int>(gridDim.x) - 1 : blockIdx.x == gridDim.x - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    if (last && threadIdx.x == 0) {
+        float sum = 0;
+        for (unsigned b = 0; b < gridDim.x; b++) sum += partial[b];
+        *out = sum;
+    }
+}
+template <bool barrier>
+__global__ void pipelineWithoutBarrier(const float *in, float *out) {
+    __shared__ float stage[128];
+    tc::cp_async_16(stage + threadIdx.x * 4, in + threadIdx.x * 4, true);
+    tc::cp_async_commit();
+    tc::cp_async_wait<0>();
+    if (barrier) __syncthreads();
+    out[threadIdx.x] = stage[threadIdx.x * 4 ^ 64];
+}
+__global__ void fragments(uint32_t *out, bool barrier) {
+    __shared__ __align__(16) uint16_t tile[256];
+    for (int i = 0; i < 8; i++) tile[threadIdx.x * 8 + i] = 1;
+    if (barrier) __syncwarp();
+    uint32_t r[4];
+    tc::ldmatrix_x4(r, tile + (threadIdx.x ^ 1) * 8);
+    out[threadIdx.x] = r[0];
+}
+
+static void racesAreFoundWhateverTheOrder() {
+    Memory<float> x(std::vector<float>(2000, 1.0f)), partial(64), out(64);
+    Memory<int> counter(std::vector<int>(1, 0));
+    Memory<uint32_t> bits(32);
+    for (const char *order : orders) {
+        inOrder(order);
+        ST_LAUNCH((neighbour<false>), 1, 64, 0, nullptr, out.at);
+        expectFailure(cudaErrorLaunchFailure, "static shared memory, which thread", "a read before the barrier");
+        ST_LAUNCH((overwriteWhatOthersRead), 1, 64, 0, nullptr, out.at);
+        expectFailure(cudaErrorLaunchFailure, "race", "a write after the last barrier");
+        ST_LAUNCH((exchangeInWarp<false>), 1, 64, 0, nullptr, out.at);
+        expectFailure(cudaErrorLaunchFailure, "race", "lanes without __syncwarp");
+        ST_LAUNCH((exchangeInWarp<true>), 1, 64, 0, nullptr, out.at);
+        expectSuccess("lanes with __syncwarp");
+        ST_LAUNCH((halvesOfAWarp), 1, 32, 0, nullptr, out.at, true);
+        expectFailure(cudaErrorLaunchFailure, "race", "across the halves of a warp");
+        ST_LAUNCH((halvesOfAWarp), 1, 32, 0, nullptr, out.at, false);
+        expectSuccess("inside the halves of a warp");
+        ST_LAUNCH((allWriteOneWord), 1, 64, 0, nullptr, out.at);
+        expectFailure(cudaErrorLaunchFailure, "device memory, which thread", "two threads write one word");
+        ST_LAUNCH((blocksOverlap), 2, 32, 0, nullptr, out.at);
+        expectFailure(cudaErrorLaunchFailure, "race", "two blocks write one word");
+        ST_LAUNCH((lastBlockSums<false>), 64, 32, 0, nullptr, partial.at, counter.at, out.at);
+        expectFailure(cudaErrorLaunchFailure, "race", "a block reads what others write");
+        ST_LAUNCH((lastBlockSums<true>), 64, 32, 0, nullptr, partial.at, counter.at, out.at);
+        expectSuccess("the last block, known by a counter");
+        expect(out.values()[0] == 64, "the last block's sum");
+        cudaMemset(counter.at, 0, 4);
+        ST_LAUNCH((pipelineWithoutBarrier<false>), 1, 32, 0, nullptr, x.at, out.at);
+        expectFailure(cudaErrorLaunchFailure, "race", "cp.async read by others without a barrier");
+        ST_LAUNCH((pipelineWithoutBarrier<true>), 1, 32, 0, nullptr, x.at, out.at);
+        expectSuccess("cp.async read by others after a barrier");
+        ST_LAUNCH((fragments), 1, 32, 0, nullptr, bits.at, false);
+        expectFailure(cudaErrorLaunchFailure, "race", "ldmatrix of rows just written");
+        ST_LAUNCH((fragments), 1, 32, 0, nullptr, bits.at, true);
+        expectSuccess("ldmatrix after __syncwarp");
+    }
+    inOrder("normal");
+}
+
+static void everyAccessIsInBounds() {
+    Memory<float> x(std::vector<float>(1000, 1.0f)), y(4);
+    ST_LAUNCH((readAt), 1, 1, 0, nullptr, x.at, y.at, 1000);
+    expectFailure(cudaErrorIllegalAddress, "reads 4 bytes at offset 4000 of 4000 bytes", "a plain read just outside");
+    ST_LAUNCH((readAt), 1, 1, 0, nullptr, x.at, y.at, 999);
+    expectSuccess("a plain read of the last element");
+    ST_LAUNCH((readAt), 1, 1, 0, nullptr, reinterpret_cast<const float *>(reinterpret_cast<uintptr_t>(x.at) + 2), y.at, 0);
+    expectFailure(cudaErrorMisalignedAddress, "not aligned to 4", "a plain misaligned read");
+}
+
+#endif
+
 /// The same launch gives the same bits, however many OS threads take part and whatever ran before.
 static void runsAreReproducible() {
     std::vector<float> x(64 * 1000);
@@ -603,6 +715,10 @@ int main() {
     strayAccessesAreCaught();
     mismatchedCollectivesAreCaught();
     badLaunchesAreRefused();
+#if defined(ST_EMULATOR_CHECKED)
+    racesAreFoundWhateverTheOrder();
+    everyAccessIsInBounds();
+#endif
     runsAreReproducible();
     printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;

@@ -321,6 +321,7 @@ class Pool {
 int osThreads() {
     static const int count = [] {
         const char *text = getenv("SUBTEXT_EMULATOR_THREADS");
+        if (checked) return 1;  // the race detector follows one block at a time
         const int n = text != nullptr ? atoi(text) : static_cast<int>(std::thread::hardware_concurrency());
         return std::max(1, std::min(n, 64));
     }();
@@ -333,7 +334,7 @@ Outcome run(const Launch &launch) {
     static std::mutex oneAtATime;
     static Pool *const pool = (catchFaults(), new Pool(osThreads() - 1));
     const std::lock_guard<std::mutex> lock(oneAtATime);
-    beginLaunchChecks(launch.kernel);
+    beginLaunch();
     Progress progress(launch);
     const uint64_t threads = progress.blocks * launch.block.x * launch.block.y * launch.block.z;
     const int helpers = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(osThreads() - 1), progress.blocks - 1));
@@ -404,7 +405,7 @@ void Worker::runBlock(uint64_t number) {
         for (int s = mostThreads - 1; s >= 0; s--)  // tops are staggered: they would share the sets of the first-level cache
             spare.push_back(stacks + static_cast<size_t>(s + 1) * (stackBytes + page) - static_cast<size_t>(s) * 320 % page);
     }
-    beginBlockChecks(*local.block, number, count);
+    beginBlock(number);
     enter(*firstReady(), &scheduler);
     local.thread = nullptr;
     if (abandoned) {
@@ -459,7 +460,7 @@ void Worker::leave(Thread &me) {
                  warp.group[g].name, warp.group[g].mask);
     if (arrived > 0)
         fail(launchFailure, "left the kernel while %d threads of its block wait at %s: the barrier never meets", arrived, barrierName);
-    copyAsyncWait(-1);  // also those of the open group
+    if (copying) copies[me.linear].pending.clear();
     warp.live &= ~bit;
     live--;
     left = static_cast<int>(me.linear);
@@ -612,7 +613,11 @@ void copyAsync(void *shared, const void *global, bool valid) {
     Worker &worker = *local.worker;
     Copies &copies = worker.copies[local.thread->linear];
     check(shared, 16, 16, true);
-    if (valid) check(global, 16, 16, false);
+    follow(*local.thread, shared, 16, true);
+    if (valid) {
+        check(global, 16, 16, false);
+        follow(*local.thread, global, 16, false);
+    }
     memset(shared, poison, 16);
     copies.pending.push_back({shared, global, valid, copies.committed});
     worker.copying = true;
@@ -627,6 +632,7 @@ void copyAsyncWait(int groupsLeft) {
     for (; n < copies.pending.size(); n++) {
         const Copy &copy = copies.pending[n];
         if (copy.group + groupsLeft >= copies.committed) break;
+        follow(*local.thread, copy.shared, 16, true);  // others may read it only after a barrier behind this wait
         if (copy.valid) memcpy(copy.shared, copy.global, 16);
         else memset(copy.shared, 0, 16);
     }
