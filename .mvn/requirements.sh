@@ -2,13 +2,16 @@
 # What a build of Subtext needs on the machine: a JDK 22 or newer (it may be elsewhere than on the PATH), CMake and a C++ compiler.
 #
 #   requirements.sh            prints the home of the JDK to use, or one line saying what to install (exit 2)
+#   requirements.sh --run      the same, but a Java without compiler will do
 #   requirements.sh --check    prints nothing; one line and exit 2 if something is missing
 
 required=22
+compiler=javac
+[ "${1-}" != --run ] || compiler=java
 
 # The feature version of the JDK in $1 (22, 25, ...), by its `release` file, which every JDK carries; 0 if there is none.
 feature() {
-    if [ -x "$1/bin/java" ] && [ -x "$1/bin/javac" ] && [ -r "$1/release" ]; then
+    if [ -x "$1/bin/java" ] && [ -x "$1/bin/$compiler" ] && [ -r "$1/release" ]; then
         version=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$1/release")
         echo "${version:-0}"
     else
@@ -17,8 +20,8 @@ feature() {
 }
 
 jdk() {
-    on_path=$(command -v javac 2>/dev/null) && on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
-    for home in "$SUBTEXT_JAVA_HOME" "$JAVA_HOME" "$on_path"; do
+    on_path=$(command -v $compiler 2>/dev/null) && on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
+    for home in "${SUBTEXT_JAVA_HOME-}" "${JAVA_HOME-}" "$on_path"; do
         if [ -n "$home" ] && [ "$(feature "$home")" -ge $required ]; then
             echo "$home"
             return 0
@@ -42,7 +45,7 @@ fail() {
 }
 
 home=$(jdk) || fail "no JDK $required or newer found: install one (Debian 13, Ubuntu 25.10 or newer: apt-get install openjdk-25-jdk-headless; elsewhere Eclipse Temurin) or set SUBTEXT_JAVA_HOME to it"
-if [ "$1" != --check ]; then
+if [ "${1-}" != --check ]; then
     echo "$home"
     exit 0
 fi

@@ -1,6 +1,6 @@
 # Builds the kernel libraries and lays them out as jar resources; called by Maven as
 #
-#   cmake [-DSUBTEXT_CUDA=AUTO|ON|OFF] -DOUTPUT=native/target/classes -P native/package.cmake
+#   cmake [-DSUBTEXT_CUDA=AUTO|ON|OFF] [-DTARGETS=all|libraries] -DOUTPUT=native/target/classes -P native/package.cmake
 #
 # META-INF/native/<system>-<processor>/ then holds the libraries and SHA256SUMS, in the format of sha256sum(1). Java checks the
 # digest before it opens a library, because the loader dies on a damaged one.
@@ -23,7 +23,17 @@ execute_process(
 if(failed)
   message(FATAL_ERROR "CMake could not configure ${source}: see ${source}/target/configure.log")
 endif()
-execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} --parallel 2 RESULT_VARIABLE failed)
+set(targets "")
+if(TARGETS STREQUAL libraries) # without the test programs
+  set(targets --target subtext_cpu)
+  if(NOT SUBTEXT_CUDA STREQUAL OFF)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} --target help OUTPUT_VARIABLE known)
+    if(known MATCHES "subtext_cuda\n|subtext_cuda ")
+      list(APPEND targets subtext_cuda)
+    endif()
+  endif()
+endif()
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} --parallel 2 ${targets} RESULT_VARIABLE failed)
 if(failed)
   message(FATAL_ERROR "the kernel libraries did not compile: the compiler's messages stand above")
 endif()
@@ -34,7 +44,7 @@ set(folder ${OUTPUT}/META-INF/native/${system}-${processor})
 file(MAKE_DIRECTORY ${folder})
 set(sums "")
 foreach(name libsubtext_cpu.so libsubtext_cuda.so)
-  if(EXISTS ${build}/${name})
+  if(EXISTS ${build}/${name} AND NOT (name STREQUAL libsubtext_cuda.so AND SUBTEXT_CUDA STREQUAL OFF))
     file(COPY ${build}/${name} DESTINATION ${folder})
     file(SHA256 ${folder}/${name} digest)
     string(APPEND sums "${digest}  ${name}\n")
