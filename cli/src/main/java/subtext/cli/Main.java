@@ -1,0 +1,108 @@
+package subtext.cli;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.Stream;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import subtext.run.Spelling;
+
+/** The program: parses the command line, runs a command, and turns what went wrong into one line and an exit code. */
+@Command(
+        name = "subtext",
+        description = "Trains a Llama-style transformer on text together with the latent thoughts beneath it.",
+        mixinStandardHelpOptions = true,
+        versionProvider = Version.class,
+        synopsisSubcommandLabel = "COMMAND",
+        subcommands = {
+            DoctorCommand.class,
+            CommandLine.HelpCommand.class
+        },
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:done",
+            "1:internal error (a stack trace is printed)",
+            "2:usage or configuration",
+            "3:bad input file",
+            "4:resources: memory, disk, device",
+            "5:training diverged",
+            "7:verification failed",
+            "75:stopped early, can be resumed",
+            "130,143:stopped by a signal; em and train go on with --resume"
+        },
+        footerHeading = "%nExamples:%n",
+        footer = {
+            "  subtext em --iterations 3",
+            "  subtext generate --model runs/chain/model --prompt \"Once upon a time\" --max-tokens 64",
+            "  subtext doctor"
+        })
+public final class Main {
+    private Main() {}
+
+    public static void main(String[] arguments) {
+        int code = run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
+        System.out.flush();
+        System.exit(code);
+    }
+
+    /** Runs the program and gives its exit code. What a command is asked for goes to {@code out}, all else to {@code err}. */
+    static int run(PrintWriter out, PrintWriter err, String... arguments) {
+        CommandLine line = new CommandLine(new Main())
+                .setOut(out)
+                .setErr(err)
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setAbbreviatedOptionsAllowed(false)
+                .setOverwrittenOptionsAllowed(false)
+                .setUnmatchedArgumentsAllowed(false)
+                .setUsageHelpWidth(110)
+                .setParameterExceptionHandler(Main::usage)
+                .setExecutionExceptionHandler((failure, command, parsed) -> failed(failure, command));
+        line.getSubcommands().get("help").setCommandName("help");
+        if (arguments.length == 0) {
+            line.usage(out);
+            return ExitCode.OK.code();
+        }
+        return line.execute(arguments);
+    }
+
+    private static int usage(CommandLine.ParameterException failure, String[] arguments) {
+        CommandLine command = failure.getCommandLine();
+        String message = failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ");
+        if (failure instanceof CommandLine.UnmatchedArgumentException unmatched) {
+            String wrong = unmatched.getUnmatched().getFirst();
+            String name = wrong.replaceAll("=.*", "");
+            boolean option = name.startsWith("-");
+            message = (option ? "unknown option '" : "unexpected argument '") + name + "'"
+                    + Spelling.hint(name, option ? options(command.getCommandSpec()) : names(command));
+        }
+        command.getErr().println("subtext: " + message + " ('" + command.getCommandSpec().qualifiedName() + " --help' lists them)");
+        return ExitCode.USAGE.code();
+    }
+
+    private static List<String> options(CommandSpec command) {
+        return command.options().stream()
+                .flatMap((OptionSpec option) -> Stream.of(option.names()))
+                .sorted(Comparator.naturalOrder())
+                .toList();
+    }
+
+    private static List<String> names(CommandLine command) {
+        return new ArrayList<>(command.getSubcommands().keySet());
+    }
+
+    private static int failed(Exception failure, CommandLine command) {
+        ExitCode code = ExitCode.of(failure);
+        PrintWriter err = command.getErr();
+        if (code == ExitCode.INTERNAL) {
+            err.println("subtext: internal error; please report it with what follows");
+            failure.printStackTrace(err);
+        } else {
+            err.println("subtext: " + ExitCode.line(failure));
+        }
+        return code.code();
+    }
+}
