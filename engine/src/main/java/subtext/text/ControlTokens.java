@@ -1,5 +1,8 @@
 package subtext.text;
 
+import java.util.Arrays;
+import java.util.List;
+
 /**
  * The ids of the six control tokens. They are ids, never strings to be matched in text, so text cannot spoof them.
  *
@@ -8,6 +11,29 @@ package subtext.text;
  * @param latent opens a latent
  * @param endLatent closes a latent
  * @param prior follows {@code latent} when the thought precedes its text
- * @param posterior follows {@code latent} when the thought follows its text
+ * @param posterior follows {@code latent} when the thought follows its text; like the others {@link #NONE} where a foreign tokenizer
+ *     has no such token
  */
-public record ControlTokens(int bos, int eos, int latent, int endLatent, int prior, int posterior) {}
+public record ControlTokens(int bos, int eos, int latent, int endLatent, int prior, int posterior) {
+    /** Stands for a control token that a tokenizer does not have. */
+    public static final int NONE = -1;
+
+    /** The six names, in the order of the components: how the tokens are written in {@code tokenizer.json} and shown to people. */
+    public static final List<String> NAMES =
+            List.of("<bos>", "<eos>", "<latent>", "</latent>", "<prior>", "<posterior>");
+
+    /** Six consecutive ids from {@code first}. */
+    public static ControlTokens from(int first) {
+        return new ControlTokens(first, first + 1, first + 2, first + 3, first + 4, first + 5);
+    }
+
+    /** The ids in the order of {@link #NAMES}. */
+    public int[] ids() {
+        return new int[] {bos, eos, latent, endLatent, prior, posterior};
+    }
+
+    /** Whether all six are there: what training with latents needs. */
+    public boolean complete() {
+        return Arrays.stream(ids()).allMatch(id -> id != NONE);
+    }
+}

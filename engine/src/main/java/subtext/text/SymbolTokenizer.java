@@ -1,0 +1,106 @@
+package subtext.text;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.StringJoiner;
+import subtext.bindings.EngineException;
+
+/**
+ * Words of a small closed language, separated by white space: each symbol is one token. Ids 0 to 5 are the control tokens, the symbols
+ * follow in their order.
+ */
+public final class SymbolTokenizer implements Tokenizer {
+    private final List<String> symbols;
+    private final Map<String, Integer> ids = new HashMap<>();
+    private final ControlTokens controls = ControlTokens.from(0);
+
+    /** @param symbols distinct, without white space, none empty */
+    public SymbolTokenizer(List<String> symbols) {
+        this.symbols = List.copyOf(symbols);
+        int first = ControlTokens.NAMES.size();
+        for (int i = 0; i < symbols.size(); i++) {
+            String symbol = symbols.get(i);
+            if (symbol.isBlank() || symbol.chars().anyMatch(Character::isWhitespace) || ids.put(symbol, first + i) != null) {
+                throw new IllegalArgumentException("symbols: expected distinct words without white space, got \"" + symbol + "\"");
+            }
+        }
+        if (new HashSet<>(ControlTokens.NAMES).removeAll(ids.keySet())) {
+            throw new IllegalArgumentException("symbols: the names of control tokens are taken: " + ControlTokens.NAMES);
+        }
+    }
+
+    /** The symbols in the order of their ids. */
+    public List<String> symbols() {
+        return symbols;
+    }
+
+    /** The id of a symbol. */
+    public int id(String symbol) {
+        Integer id = ids.get(symbol);
+        if (id == null) {
+            throw new EngineException.InvalidInput("no symbol \"" + symbol + "\" in " + symbols);
+        }
+        return id;
+    }
+
+    /** @throws EngineException.InvalidInput if a word is no symbol */
+    @Override
+    public Tokens encode(String text) {
+        String trimmed = text.strip();
+        if (trimmed.isEmpty()) {
+            return Tokens.EMPTY;
+        }
+        String[] words = trimmed.split("\\s+");
+        int[] encoded = new int[words.length];
+        for (int i = 0; i < words.length; i++) {
+            encoded[i] = id(words[i]);
+        }
+        return Tokens.of(encoded);
+    }
+
+    @Override
+    public String decode(Tokens tokens) {
+        return join(tokens, false);
+    }
+
+    @Override
+    public String show(Tokens tokens) {
+        return join(tokens, true);
+    }
+
+    private String join(Tokens tokens, boolean spelled) {
+        StringJoiner text = new StringJoiner(" ");
+        int first = ControlTokens.NAMES.size();
+        for (int i = 0; i < tokens.size(); i++) {
+            int id = tokens.at(i);
+            if (id < 0 || id >= vocabulary()) {
+                throw new EngineException.InvalidInput("token " + id + ": the vocabulary has " + vocabulary() + " ids");
+            }
+            if (id >= first) {
+                text.add(symbols.get(id - first));
+            } else if (spelled) {
+                text.add(ControlTokens.NAMES.get(id));
+            }
+        }
+        return text.toString();
+    }
+
+    @Override
+    public int vocabulary() {
+        return ControlTokens.NAMES.size() + symbols.size();
+    }
+
+    @Override
+    public ControlTokens controls() {
+        return controls;
+    }
+
+    @Override
+    public void save(Path file) throws IOException {
+        TokenizerFile.write(file, this);
+    }
+}
