@@ -1,0 +1,143 @@
+package subtext.model;
+
+import subtext.bindings.DType;
+import subtext.bindings.Kernels;
+import subtext.bindings.Slab;
+import subtext.bindings.Tensor;
+
+/**
+ * The forward pass of new rows over a cache of keys and values: prefill, decoding and scoring behind a shared prefix are all this. It does
+ * the very operations of the training forward, row by row the same bits. Owns its cache and activations; the model must outlive it.
+ */
+public final class CachedForward implements AutoCloseable {
+    private final Llama llama;
+    private final Kernels k;
+    private final int rows;
+    private final int slots;
+    private final int capacity;
+    private final Slab slab;
+    private KvCache cache;
+    private Tensor x;
+    private Tensor normed;
+    private Tensor qkv;
+    private Tensor mixed;
+    private Tensor gateUp;
+    private Tensor hidden;
+    private Tensor logits;
+
+    /** The first n rows of the activations. */
+    private record Views(Tensor x, Tensor normed, Tensor qkv, Tensor mixed, FeedForward.Saved feedForward, Head.Saved head) {}
+
+    /**
+     * Room for a model's forward passes.
+     *
+     * @param rows the most rows of one call
+     * @param slots sequences and prefixes held at once
+     * @param capacity positions of a slot
+     */
+    public CachedForward(Llama llama, int rows, int slots, int capacity) {
+        this.llama = llama;
+        this.k = llama.device().kernels();
+        this.rows = rows;
+        this.slots = slots;
+        this.capacity = capacity;
+        LlamaConfig config = llama.config();
+        DType dtype = llama.dtype();
+        this.slab = llama.device().slab("cache", s -> {
+            x = s.tensor("x", dtype, rows, config.width());
+            normed = s.tensor("normed", dtype, rows, config.width());
+            qkv = s.tensor("qkv", dtype, rows, config.qkvWidth());
+            mixed = s.tensor("mixed", dtype, rows, config.attentionWidth());
+            gateUp = s.tensor("gateUp", dtype, rows, 2L * config.hidden());
+            hidden = s.tensor("hidden", dtype, rows, config.hidden());
+            logits = s.tensor("logits", dtype.real(), logitsRows(config, rows), config.paddedVocabulary());
+            cache = new KvCache(s, config, dtype, slots, capacity);
+        });
+    }
+
+    /** Bytes that a cached forward of these sizes takes, about. */
+    public static long bytes(LlamaConfig config, DType dtype, int rows, int slots, int capacity) {
+        long row = 2L * config.width() + config.qkvWidth() + config.attentionWidth() + 3L * config.hidden();
+        return rows * row * dtype.bytes()
+                + (long) logitsRows(config, rows) * config.paddedVocabulary() * dtype.real().bytes()
+                + slots * KvCache.slotBytes(config, dtype, capacity);
+    }
+
+    private static int logitsRows(LlamaConfig config, int rows) {
+        return Math.min(rows, Head.chunkRows(config));
+    }
+
+    /** The most rows of one call. */
+    public int rows() {
+        return rows;
+    }
+
+    /** Sequences and prefixes held at once. */
+    public int slots() {
+        return slots;
+    }
+
+    /** Positions of a slot. */
+    public int capacity() {
+        return capacity;
+    }
+
+    /**
+     * Computes rows and stores their keys and values.
+     *
+     * @return (N, C) the last norm's output of each row, valid until the next call
+     */
+    public Tensor forward(CachedRows batch) {
+        Views v = views(batch.rows());
+        Llama.ModelWeights w = llama.parts();
+        k.embeddingForward(v.x(), w.embedding(), batch.token());
+        for (int i = 0; i < llama.config().layers(); i++) {
+            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
+        }
+        llama.head().norm(w.head(), v.head());
+        return v.normed();
+    }
+
+    /** Computes rows for the sake of their keys and values alone. */
+    public void prefill(CachedRows batch) {
+        Views v = views(batch.rows());
+        Llama.ModelWeights w = llama.parts();
+        k.embeddingForward(v.x(), w.embedding(), batch.token());
+        int last = llama.config().layers() - 1;
+        for (int i = 0; i < last; i++) {
+            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
+        }
+        // nothing reads the last block's output
+        llama.attention().store(w.attention().get(last), v.x(), v.normed(), v.qkv(), cache.layer(last), batch);
+    }
+
+    /** logits (N, padded V) real of rows that {@link #forward} gave. */
+    public void logits(Tensor to, Tensor normed) {
+        llama.head().logits(to, llama.parts().head(), normed);
+    }
+
+    /** logProb (N) real of target (N) i32 after rows that {@link #forward} gave. */
+    public void logProbs(Tensor logProb, Tensor normed, Tensor target) {
+        llama.head().logProbs(logProb, llama.parts().head(), normed, logits, target);
+    }
+
+    private Views views(long n) {
+        Tensor xs = x.rows(0, n);
+        Tensor norms = normed.rows(0, n);
+        return new Views(
+                xs,
+                norms,
+                qkv.rows(0, n),
+                mixed.rows(0, n),
+                new FeedForward.Saved(xs, null, norms, gateUp.rows(0, n), hidden.rows(0, n)),
+                new Head.Saved(xs, null, norms));
+    }
+
+    /** Frees cache and activations. Closing twice does nothing. */
+    @Override
+    public void close() {
+        slab.close();
+    }
+}

@@ -1,0 +1,53 @@
+package subtext.model;
+
+import java.util.stream.LongStream;
+import subtext.random.Philox;
+
+/**
+ * Initial weights as a function of (sizes, seed) alone: made on the host with strict arithmetic, so every machine and backend starts
+ * from the same bits. Matrices are normal with the standard deviation of their table entry, cut off at three of them; norms are ones.
+ */
+public final class Initialisation {
+    private static final double CLAMP = 3;
+
+    private Initialisation() {}
+
+    /** The flat array of a table's initial values; padding rows and gaps are zero. */
+    public static float[] weights(ParameterTable table, long seed) {
+        float[] flat = new float[Math.toIntExact(table.size())];
+        for (ParameterTable.Slice slice : table.slices()) {
+            if (slice.shape().size() == 1) {
+                java.util.Arrays.fill(flat, (int) slice.offset(), (int) (slice.offset() + slice.size()), 1f);
+            }
+        }
+        for (ParameterTable.Entry entry : table.entries()) {
+            if (entry.kind() == ParameterTable.Kind.MATRIX) {
+                fill(flat, entry, rowsInUse(table, entry), Philox.key(seed, entry.name()));
+            }
+        }
+        return flat;
+    }
+
+    private static long rowsInUse(ParameterTable table, ParameterTable.Entry entry) {
+        boolean vocabulary = entry.name().equals("embedding") || entry.name().equals("head");
+        return vocabulary ? table.config().vocabulary() : entry.shape().dim(0);
+    }
+
+    private static void fill(float[] flat, ParameterTable.Entry entry, long rows, long key) {
+        long n = rows * entry.shape().dim(1);
+        // elements are functions of (key, i), so their order of computation cannot matter
+        LongStream.range(0, (n + 1) / 2).parallel().forEach(pair -> {
+            // Box-Muller: two uniforms, two normals
+            double radius = StrictMath.sqrt(-2 * StrictMath.log(1 - Philox.uniform(key, 2 * pair)));
+            double angle = 2 * StrictMath.PI * Philox.uniform(key, 2 * pair + 1);
+            put(flat, entry, 2 * pair, n, radius * StrictMath.cos(angle));
+            put(flat, entry, 2 * pair + 1, n, radius * StrictMath.sin(angle));
+        });
+    }
+
+    private static void put(float[] flat, ParameterTable.Entry entry, long i, long n, double normal) {
+        if (i < n) {
+            flat[(int) (entry.offset() + i)] = (float) (entry.std() * Math.clamp(normal, -CLAMP, CLAMP));
+        }
+    }
+}

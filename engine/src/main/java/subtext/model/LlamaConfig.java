@@ -1,0 +1,126 @@
+package subtext.model;
+
+import subtext.bindings.EngineException;
+
+/**
+ * The sizes of a Llama-style model. Checked once, here.
+ *
+ * @param layers L
+ * @param width C, the residual stream
+ * @param heads H, query heads
+ * @param kvHeads Hkv, key and value heads; divides H
+ * @param headDim D, even; H * D need not be C
+ * @param hidden F, of the feed-forward half
+ * @param vocabulary V, ids in use; memory rows are padded to {@link #paddedVocabulary()}
+ * @param context the most positions of a sequence
+ * @param ropeTheta base of the rotary frequencies
+ * @param normEps added to the mean square in RMSNorm
+ * @param tied whether the output matrix is the embedding
+ * @param ropeScaling stretching of the rotary frequencies
+ */
+public record LlamaConfig(
+        int layers,
+        int width,
+        int heads,
+        int kvHeads,
+        int headDim,
+        int hidden,
+        int vocabulary,
+        int context,
+        double ropeTheta,
+        double normEps,
+        boolean tied,
+        RopeScaling ropeScaling) {
+
+    /** Rows of the embedding in memory are a multiple of this. */
+    public static final int VOCABULARY_MULTIPLE = 64;
+
+    /** @throws EngineException.InvalidConfig naming the first size that cannot be */
+    public LlamaConfig {
+        positive("layers", layers);
+        positive("width", width);
+        positive("heads", heads);
+        positive("kvHeads", kvHeads);
+        positive("headDim", headDim);
+        positive("hidden", hidden);
+        positive("vocabulary", vocabulary);
+        positive("context", context);
+        require(heads % kvHeads == 0, "kvHeads", kvHeads, "a divisor of heads (" + heads + ")");
+        require(headDim % 2 == 0, "headDim", headDim, "an even number");
+        require(ropeTheta > 1 && Double.isFinite(ropeTheta), "ropeTheta", ropeTheta, "a number above 1");
+        require(normEps > 0 && normEps < 1, "normEps", normEps, "a number in (0, 1)");
+    }
+
+    /** Without stretching of the rotary frequencies. */
+    public LlamaConfig(
+            int layers,
+            int width,
+            int heads,
+            int kvHeads,
+            int headDim,
+            int hidden,
+            int vocabulary,
+            int context,
+            double ropeTheta,
+            double normEps,
+            boolean tied) {
+        this(layers, width, heads, kvHeads, headDim, hidden, vocabulary, context, ropeTheta, normEps, tied, new RopeScaling.None());
+    }
+
+    /**
+     * A model of the usual proportions for training from scratch: heads of width / heads, as many key as query heads, hidden size 8/3 of
+     * the width rounded up to a multiple of 32, tied output.
+     */
+    public static LlamaConfig small(int layers, int width, int heads, int vocabulary, int context) {
+        int hidden = (width * 8 / 3 + 31) / 32 * 32;
+        return new LlamaConfig(layers, width, heads, heads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, true);
+    }
+
+    /** The same model with another number of ids. */
+    public LlamaConfig withVocabulary(int size) {
+        return new LlamaConfig(layers, width, heads, kvHeads, headDim, hidden, size, context, ropeTheta, normEps, tied, ropeScaling);
+    }
+
+    /** V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}. */
+    public int paddedVocabulary() {
+        return (vocabulary + VOCABULARY_MULTIPLE - 1) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE;
+    }
+
+    /** (H + 2 Hkv) D: what the attention half projects to. */
+    public int qkvWidth() {
+        return (heads + 2 * kvHeads) * headDim;
+    }
+
+    /** H D: what attention gives. */
+    public int attentionWidth() {
+        return heads * headDim;
+    }
+
+    /** Trained numbers, padding not counted. */
+    public long parameters() {
+        return matrixParameters() + (tied ? 0 : (long) vocabulary * width) + width * (2L * layers + 1);
+    }
+
+    /**
+     * Floating-point operations of one forward pass over one token that sees {@code keys} positions: two per multiplication in the
+     * matrices (output included) and in attention. Training costs three times that.
+     */
+    public double forwardFlops(double keys) {
+        return 2.0 * matrixParameters() + 4.0 * layers * attentionWidth() * keys;
+    }
+
+    private long matrixParameters() {
+        long layer = (long) width * qkvWidth() + (long) attentionWidth() * width + 3L * width * hidden;
+        return layers * layer + (long) vocabulary * width;
+    }
+
+    private static void positive(String field, int value) {
+        require(value > 0, field, value, "a positive number");
+    }
+
+    private static void require(boolean holds, String field, Object value, String expected) {
+        if (!holds) {
+            throw new EngineException.InvalidConfig(field + ": expected " + expected + ", got " + value);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+package subtext.model;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import subtext.bindings.Shape;
+
+/**
+ * The single list of a model's parameters: names, shapes and places in one flat array. Matrices come first and norms last, so that
+ * weight decay is a range; each parameter begins at a multiple of {@value #ALIGNMENT} elements and the gaps, like the padding rows of
+ * the vocabulary, hold zeros that nothing changes.
+ *
+ * <p>Query, key and value rows are one matrix here, and so are gate and up. The {@link #slices} say where the tensors of a Hugging Face
+ * checkpoint lie: each is one contiguous stretch.
+ */
+public final class ParameterTable {
+    /** Elements between possible beginnings: 128 bytes of bf16. */
+    public static final int ALIGNMENT = 64;
+
+    /** What a parameter is, which decides its initial value and whether it decays. */
+    public enum Kind {
+        /** Decays; starts as normal noise. */
+        MATRIX,
+        /** Does not decay; starts as ones. */
+        NORM
+    }
+
+    /**
+     * One parameter.
+     *
+     * @param shape (out, in) of a matrix, (C) of a norm
+     * @param offset first element in the flat array
+     * @param std standard deviation of the initial values of a matrix
+     */
+    public record Entry(String name, Kind kind, Shape shape, long offset, double std) {}
+
+    /**
+     * One tensor of a Hugging Face checkpoint.
+     *
+     * @param name as in {@code model.safetensors}
+     * @param shape outermost size first
+     * @param offset first element in the flat array
+     */
+    public record Slice(String name, List<Long> shape, long offset) {
+        /** Number of elements. */
+        public long size() {
+            return shape.stream().reduce(1L, Math::multiplyExact);
+        }
+    }
+
+    private final LlamaConfig config;
+    private final Map<String, Entry> entries = new LinkedHashMap<>();
+    private final List<Slice> slices = new ArrayList<>();
+    private final long decayed;
+    private long size;
+
+    private ParameterTable(LlamaConfig config) {
+        this.config = config;
+        double std = 0.02;
+        // GPT-2's rule: the 2 L additions into the residual stream keep its variance independent of depth
+        double residual = std / Math.sqrt(2.0 * config.layers());
+        long width = config.width();
+        long hidden = config.hidden();
+        long q = config.attentionWidth();
+        long kv = (long) config.kvHeads() * config.headDim();
+        add("embedding", std, config.paddedVocabulary(), width);
+        slice("model.embed_tokens.weight", "embedding", 0, config.vocabulary(), width);
+        for (int i = 0; i < config.layers(); i++) {
+            String here = "layers." + i + ".";
+            String there = "model.layers." + i + ".";
+            add(here + "attention.qkv", std, config.qkvWidth(), width);
+            slice(there + "self_attn.q_proj.weight", here + "attention.qkv", 0, q, width);
+            slice(there + "self_attn.k_proj.weight", here + "attention.qkv", q, kv, width);
+            slice(there + "self_attn.v_proj.weight", here + "attention.qkv", q + kv, kv, width);
+            add(here + "attention.out", residual, width, q);
+            slice(there + "self_attn.o_proj.weight", here + "attention.out", 0, width, q);
+            add(here + "feedForward.gateUp", std, 2 * hidden, width);
+            slice(there + "mlp.gate_proj.weight", here + "feedForward.gateUp", 0, hidden, width);
+            slice(there + "mlp.up_proj.weight", here + "feedForward.gateUp", hidden, hidden, width);
+            add(here + "feedForward.down", residual, width, hidden);
+            slice(there + "mlp.down_proj.weight", here + "feedForward.down", 0, width, hidden);
+        }
+        if (!config.tied()) {
+            add("head", std, config.paddedVocabulary(), width);
+            slice("lm_head.weight", "head", 0, config.vocabulary(), width);
+        }
+        decayed = size;
+        for (int i = 0; i < config.layers(); i++) {
+            norm("layers." + i + ".attention.norm", "model.layers." + i + ".input_layernorm.weight");
+            norm("layers." + i + ".feedForward.norm", "model.layers." + i + ".post_attention_layernorm.weight");
+        }
+        norm("norm", "model.norm.weight");
+    }
+
+    /** The parameters of a model of these sizes. */
+    public static ParameterTable of(LlamaConfig config) {
+        return new ParameterTable(config);
+    }
+
+    /** The sizes. */
+    public LlamaConfig config() {
+        return config;
+    }
+
+    /** All parameters in the order of their offsets. */
+    public List<Entry> entries() {
+        return List.copyOf(entries.values());
+    }
+
+    /** The parameter of that name. */
+    public Entry entry(String name) {
+        Entry entry = entries.get(name);
+        if (entry == null) {
+            throw new IllegalArgumentException("no parameter " + name + " in " + entries.keySet());
+        }
+        return entry;
+    }
+
+    /** The tensors of a Hugging Face checkpoint. */
+    public List<Slice> slices() {
+        return List.copyOf(slices);
+    }
+
+    /** Elements of the flat array, gaps included. */
+    public long size() {
+        return size;
+    }
+
+    /** Elements [0, decayed) are matrices and decay; [decayed, size) are norms and do not. */
+    public long decayed() {
+        return decayed;
+    }
+
+    private void add(String name, double std, long rows, long columns) {
+        put(new Entry(name, Kind.MATRIX, Shape.of(rows, columns), size, std));
+    }
+
+    private void norm(String name, String exported) {
+        put(new Entry(name, Kind.NORM, Shape.of(config.width()), size, 0));
+        slices.add(new Slice(exported, List.of((long) config.width()), entries.get(name).offset()));
+    }
+
+    private void put(Entry entry) {
+        entries.put(entry.name(), entry);
+        size += (entry.shape().size() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+
+    private void slice(String exported, String name, long fromRow, long rows, long columns) {
+        slices.add(new Slice(exported, List.of(rows, columns), entries.get(name).offset() + fromRow * columns));
+    }
+}

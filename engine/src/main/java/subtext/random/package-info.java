@@ -1,0 +1,2 @@
+/** Counter-based random numbers: a draw is a function of what it is for. */
+package subtext.random;
