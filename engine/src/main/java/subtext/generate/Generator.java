@@ -1,0 +1,480 @@
+package subtext.generate;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import subtext.bindings.Backend;
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.bindings.EngineException;
+import subtext.bindings.Kernels;
+import subtext.bindings.Recording;
+import subtext.bindings.Slab;
+import subtext.bindings.Tensor;
+import subtext.model.CachedForward;
+import subtext.model.CachedRows;
+import subtext.model.Llama;
+import subtext.model.LlamaConfig;
+import subtext.text.Tokens;
+
+/**
+ * Draws continuations of many prompts at once, K of each.
+ *
+ * <p>All but the last token of a prompt are computed once, packed with those of other prompts, into a slot of the cache; its K samples
+ * borrow that slot as their prefix and begin by reading the prompt's last token, each in a slot of its own. Every step then computes one
+ * token of every sample in flight, a lane each. The step is recorded, and replayed a few times between two looks at which lanes are done;
+ * a lane that is done is given the next sample at once, and when none is left the lanes close ranks.
+ *
+ * <p>The noise of a draw is a function of the sample's key and the position of the token read, so a sample depends on (weights, prompt,
+ * sampling, key) and on nothing else: not on its lane, its neighbours, nor on how often the host looked.
+ */
+public final class Generator implements AutoCloseable {
+    /** Fields of a lane, in the order of {@link #lanes}: the first are state, the last two are what the host reads back. */
+    private static final int TOKEN = 0;
+
+    private static final int POSITION = 1;
+    private static final int SLOT = 2;
+    private static final int PREFIX_SLOT = 3;
+    private static final int PREFIX_LENGTH = 4;
+    private static final int LIMIT = 5;
+    private static final int DRAWN = 6;
+    private static final int DONE = 7;
+    private static final int FIELDS = 8;
+
+    /**
+     * Room of a generator.
+     *
+     * @param lanes samples in flight
+     * @param prompts prompts held at once
+     * @param capacity positions of a slot: at least the longest prompt less one, and the longest sample
+     * @param prefillRows prompt tokens computed at once
+     */
+    public record Limits(int lanes, int prompts, int capacity, int prefillRows) {
+        public Limits {
+            if (lanes < 1 || prompts < 1 || capacity < 1 || prefillRows < 1) {
+                throw new IllegalArgumentException("lanes, prompts, capacity, prefillRows: expected 1 or more, got " + lanes + ", " + prompts + ", "
+                        + capacity + ", " + prefillRows);
+            }
+        }
+
+        /**
+         * As many lanes as are worth having and fit in a share of the free memory.
+         *
+         * @param longestPrompt tokens of the longest prompt
+         * @param maxTokens tokens of the longest sample
+         * @param promptCount prompts to come
+         * @param samples K, of each
+         */
+        public static Limits fit(Llama llama, int longestPrompt, int maxTokens, int promptCount, int samples) {
+            LlamaConfig config = llama.config();
+            int capacity = Math.max(1, Math.max(longestPrompt - 1, maxTokens));
+            long budget = llama.device().info().freeBytes() / 3;
+            long wanted = Math.max(1, (long) promptCount * samples);
+            // beyond some 1k rows a step's matrix products gain nothing on either backend
+            int lanes = (int) Math.min(wanted, 1024);
+            while (lanes > 1 && bytes(config, llama.dtype(), lanes, samples, capacity) > budget) {
+                lanes = lanes / 2;
+            }
+            return new Limits(lanes, prompts(lanes, samples), capacity, prefillRows(capacity));
+        }
+
+        private static long bytes(LlamaConfig config, DType dtype, int lanes, int samples, int capacity) {
+            int rows = Math.max(lanes, prefillRows(capacity));
+            return CachedForward.bytes(config, dtype, rows, lanes + prompts(lanes, samples), capacity)
+                    + (long) lanes * config.paddedVocabulary() * dtype.real().bytes();
+        }
+
+        /** Enough to keep the lanes busy while the next prompts are computed. */
+        private static int prompts(int lanes, int samples) {
+            int busy = (lanes + samples - 1) / Math.max(1, samples);
+            return busy + busy / 2 + 1;
+        }
+
+        private static int prefillRows(int capacity) {
+            return Math.max(512, Math.min(capacity, 2048));
+        }
+    }
+
+    private final Llama llama;
+    private final Device device;
+    private final Kernels k;
+    private final Limits limits;
+    private final int mostSteps;
+    private final CachedForward forward;
+    private final Slab slab;
+    private final RowBuffer prefill;
+    private final Map<Integer, Lanes> widths = new HashMap<>();
+    private Tensor prefillInts;
+    private Tensor lanes;
+    private Tensor cuSeqlens;
+    private Tensor key;
+    private Tensor logits;
+    private Tensor sampled;
+    private Tensor sampledLogProb;
+    private Tensor scratch;
+    private Tensor history;
+    private Tensor historyLogProb;
+    private Sampling recordedFor;
+
+    /** The lanes of one width, as device tensors, and the step recorded over them. */
+    private record Lanes(int width, int stride, CachedRows rows, Tensor drawnAndDone, Tensor key, Recording step) {}
+
+    /** A sample in flight. */
+    private static final class Flight {
+        final Held prompt;
+        final int sample;
+        final int slot;
+        int token;
+        int position;
+        int size;
+        int[] tokens = new int[16];
+        double[] logProbs = new double[16];
+
+        Flight(Held prompt, int sample, int slot) {
+            this.prompt = prompt;
+            this.sample = sample;
+            this.slot = slot;
+            this.position = prompt.prompt.tokens().size() - 1;
+            this.token = prompt.prompt.tokens().at(position);
+        }
+
+        void append(int drawn, double logProb) {
+            if (size == tokens.length) {
+                tokens = Arrays.copyOf(tokens, 2 * size);
+                logProbs = Arrays.copyOf(logProbs, 2 * size);
+            }
+            tokens[size] = drawn;
+            logProbs[size++] = logProb;
+            token = drawn;
+            position++;
+        }
+    }
+
+    /** A prompt in the cache, until its last sample is done. */
+    private static final class Held {
+        final int index;
+        final Prompt prompt;
+        final int slot;
+        int given;
+        int left;
+
+        Held(int index, Prompt prompt, int slot) {
+            this.index = index;
+            this.prompt = prompt;
+            this.slot = slot;
+            this.left = prompt.samples();
+        }
+    }
+
+    /** A generator for a model, which must outlive it. */
+    public Generator(Llama llama, Limits limits) {
+        this(llama, limits, llama.device().backend() == Backend.CPU ? 4 : 16);
+    }
+
+    /** @param mostSteps the most steps between two looks; no result depends on it */
+    Generator(Llama llama, Limits limits, int mostSteps) {
+        this.llama = llama;
+        this.device = llama.device();
+        this.k = device.kernels();
+        this.limits = limits;
+        this.mostSteps = mostSteps;
+        LlamaConfig config = llama.config();
+        DType real = llama.dtype().real();
+        int n = limits.lanes();
+        this.forward = new CachedForward(
+                llama, Math.max(n, limits.prefillRows()), limits.prompts() + n, limits.capacity());
+        try {
+            this.slab = device.slab("generator", s -> {
+                prefillInts = RowBuffer.lay(s, "prefill", limits.prefillRows());
+                lanes = s.tensor("lanes", DType.I32, (long) FIELDS * RowBuffer.aligned(n));
+                cuSeqlens = s.tensor("cuSeqlens", DType.I32, n + 1);
+                key = s.tensor("key", DType.I64, n);
+                logits = s.tensor("logits", real, n, config.paddedVocabulary());
+                sampled = s.tensor("sampled", DType.I32, n);
+                sampledLogProb = s.tensor("sampledLogProb", real, n);
+                scratch = s.tensor("scratch", DType.F32, (k.sampleScratchBytes(n, config.vocabulary()) + 3) / 4);
+                history = s.tensor("history", DType.I32, n, mostSteps);
+                historyLogProb = s.tensor("historyLogProb", real, n, mostSteps);
+            });
+        } catch (RuntimeException | Error e) {
+            forward.close();
+            throw e;
+        }
+        this.prefill = new RowBuffer(device, limits.prefillRows(), prefillInts);
+        int[] counting = new int[n + 1];
+        Arrays.setAll(counting, i -> i);
+        device.upload(cuSeqlens, counting);
+    }
+
+    /** What it has room for. */
+    public Limits limits() {
+        return limits;
+    }
+
+    /**
+     * Draws K samples of each prompt.
+     *
+     * @return element [i][k]: the sample of prompt i under its key k
+     * @throws EngineException.InvalidInput if a prompt or {@code maxTokens} exceeds the limits or the model's context
+     */
+    public List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling) {
+        check(prompts, sampling);
+        if (!sampling.equals(recordedFor)) {
+            forget();
+            recordedFor = sampling;
+        }
+        return new Draw(prompts, sampling).run();
+    }
+
+    /** One call of {@link #draw}. */
+    private final class Draw {
+        private final List<Prompt> prompts;
+        private final Sampling sampling;
+        private final Sample[][] results;
+        private final Deque<Held> held = new ArrayDeque<>();
+        private final Deque<Integer> freePromptSlots = new ArrayDeque<>();
+        private final Deque<Integer> freeLaneSlots = new ArrayDeque<>();
+        private List<Flight> active = new ArrayList<>();
+        private int next;
+        private int steps = 1;
+
+        Draw(List<Prompt> prompts, Sampling sampling) {
+            this.prompts = prompts;
+            this.sampling = sampling;
+            this.results = prompts.stream().map(p -> new Sample[p.samples()]).toArray(Sample[][]::new);
+            for (int i = 0; i < limits.prompts(); i++) {
+                freePromptSlots.add(i);
+            }
+            for (int i = 0; i < limits.lanes(); i++) {
+                freeLaneSlots.add(limits.prompts() + i);
+            }
+        }
+
+        List<List<Sample>> run() {
+            refill();
+            while (!active.isEmpty()) {
+                step();
+                refill();
+            }
+            return Arrays.stream(results).map(List::of).toList();
+        }
+
+        /** Gives free lanes samples of prompts in the cache, and computes more prompts when those run out. */
+        private void refill() {
+            while (!freeLaneSlots.isEmpty()) {
+                if (held.isEmpty() && !prefillMore()) {
+                    return;
+                }
+                Held first = held.peek();
+                active.add(new Flight(first, first.given++, freeLaneSlots.poll()));
+                if (first.given == first.prompt.samples()) {
+                    held.poll();
+                }
+            }
+        }
+
+        /** Computes the next prompts, as many as slots are free; false if there are none or it is not worth it yet. */
+        private boolean prefillMore() {
+            // few prompts at a time make a slow prefill: wait until more slots are free, unless lanes would stand idle
+            if (!active.isEmpty() && freePromptSlots.size() * 8 < limits.prompts()) {
+                return false;
+            }
+            prefill.clear();
+            while (next < prompts.size() && !freePromptSlots.isEmpty()) {
+                Prompt prompt = prompts.get(next);
+                int index = next++;
+                if (prompt.samples() == 0) {
+                    continue;
+                }
+                Held entry = new Held(index, prompt, freePromptSlots.poll());
+                held.add(entry);
+                int size = prompt.tokens().size() - 1;
+                for (int from = 0; from < size; ) {
+                    if (prefill.room() == 0) {
+                        flushPrefill();
+                    }
+                    int to = Math.min(size, from + prefill.room());
+                    prefill.add(prompt.tokens(), from, to, entry.slot, entry.slot, 0);
+                    from = to;
+                }
+            }
+            flushPrefill();
+            return !held.isEmpty();
+        }
+
+        private void flushPrefill() {
+            if (prefill.rows() > 0) {
+                forward.prefill(prefill.upload());
+                prefill.clear();
+            }
+        }
+
+        /** Some steps of all lanes, then a look. */
+        private void step() {
+            int width = width(active.size());
+            Lanes view = widths.computeIfAbsent(width, w -> lanes(w, sampling));
+            upload(view);
+            int longestLeft = 0;
+            for (Flight flight : active) {
+                longestLeft = Math.max(longestLeft, sampling.maxTokens() - flight.size);
+            }
+            int count = Math.min(steps, longestLeft);
+            for (int i = 0; i < count; i++) {
+                view.step().replay();
+            }
+            look(view);
+        }
+
+        private void upload(Lanes view) {
+            int[] ints = new int[FIELDS * view.stride()];
+            long[] keys = new long[view.width()];
+            for (int i = 0; i < view.width(); i++) {
+                if (i < active.size()) {
+                    Flight flight = active.get(i);
+                    put(ints, view, TOKEN, i, flight.token);
+                    put(ints, view, POSITION, i, flight.position);
+                    put(ints, view, SLOT, i, flight.slot);
+                    put(ints, view, PREFIX_SLOT, i, flight.prompt.slot);
+                    put(ints, view, PREFIX_LENGTH, i, flight.prompt.prompt.tokens().size() - 1);
+                    put(ints, view, LIMIT, i, sampling.maxTokens() - flight.size);
+                    keys[i] = flight.prompt.prompt.keys()[flight.sample];
+                } else {
+                    put(ints, view, SLOT, i, -1);
+                    put(ints, view, DONE, i, 1);
+                }
+            }
+            device.upload(Generator.this.lanes.rows(0, ints.length), ints);
+            device.upload(view.key(), keys);
+        }
+
+        /** Takes what the lanes drew since the last look, hands out finished samples and frees their slots. */
+        private void look(Lanes view) {
+            int[] state = device.downloadInts(view.drawnAndDone());
+            int[] tokens = device.downloadInts(history.rows(0, view.width()));
+            double[] logProbs = device.downloadDoubles(historyLogProb.rows(0, view.width()));
+            List<Flight> still = new ArrayList<>(active.size());
+            for (int i = 0; i < active.size(); i++) {
+                Flight flight = active.get(i);
+                int drawn = state[i];
+                for (int t = 0; t < drawn; t++) {
+                    flight.append(tokens[i * mostSteps + t], logProbs[i * mostSteps + t]);
+                }
+                int done = state[view.stride() + i];
+                if (done == 0) {
+                    still.add(flight);
+                } else {
+                    finish(flight, done == 1);
+                }
+            }
+            int finished = active.size() - still.size();
+            steps = finished == 0 ? Math.min(2 * steps, mostSteps) : finished * 16 > active.size() ? Math.max(1, steps / 2) : steps;
+            active = still;
+        }
+
+        private void finish(Flight flight, boolean stopped) {
+            results[flight.prompt.index][flight.sample] = Sample.of(
+                    Tokens.of(Arrays.copyOf(flight.tokens, flight.size)), Arrays.copyOf(flight.logProbs, flight.size), stopped);
+            freeLaneSlots.add(flight.slot);
+            if (--flight.prompt.left == 0) {
+                freePromptSlots.add(flight.prompt.slot);
+            }
+        }
+    }
+
+    private static void put(int[] ints, Lanes view, int field, int lane, int value) {
+        ints[field * view.stride() + lane] = value;
+    }
+
+    /** How many lanes to compute for so many samples: a few widths where each costs a recorded graph, else just as many. */
+    private int width(int samples) {
+        if (device.backend() == Backend.CPU) {
+            return samples;
+        }
+        int width = 1;
+        while (width < samples) {
+            width *= 2;
+        }
+        return Math.min(width, limits.lanes());
+    }
+
+    private Lanes lanes(int width, Sampling sampling) {
+        int stride = RowBuffer.aligned(width);
+        Tensor position = field(POSITION, stride, width);
+        Tensor slot = field(SLOT, stride, width);
+        Tensor prefixLength = field(PREFIX_LENGTH, stride, width);
+        CachedRows rows = new CachedRows(
+                field(TOKEN, stride, width),
+                position,
+                slot,
+                prefixLength,
+                cuSeqlens.rows(0, width + 1),
+                slot,
+                field(PREFIX_SLOT, stride, width),
+                prefixLength,
+                position,
+                1);
+        Tensor drawn = field(DRAWN, stride, width);
+        Tensor done = field(DONE, stride, width);
+        Tensor limit = field(LIMIT, stride, width);
+        Tensor keys = key.rows(0, width);
+        Tensor tokens = sampled.rows(0, width);
+        Tensor logProbs = sampledLogProb.rows(0, width);
+        Tensor scores = logits.rows(0, width);
+        Tensor past = history.rows(0, width);
+        Tensor pastLogProb = historyLogProb.rows(0, width);
+        Recording step = device.record(() -> {
+            Tensor normed = forward.forward(rows);
+            forward.logits(scores, normed);
+            k.sample(tokens, logProbs, scores, keys, position, scratch, llama.config().vocabulary(),
+                    sampling.temperature(), sampling.topK(), sampling.topP());
+            k.decodeAdvance(past, pastLogProb, rows.token(), position, drawn, done, tokens, logProbs, limit, sampling.stopToken());
+        });
+        return new Lanes(width, stride, rows, lanes.rows((long) DRAWN * stride, (long) FIELDS * stride), keys, step);
+    }
+
+    private Tensor field(int field, int stride, int width) {
+        return lanes.rows((long) field * stride, (long) field * stride + width);
+    }
+
+    private void check(List<Prompt> prompts, Sampling sampling) {
+        LlamaConfig config = llama.config();
+        if (sampling.maxTokens() > limits.capacity()) {
+            throw new EngineException.InvalidInput(
+                    "maxTokens: " + sampling.maxTokens() + " exceeds the generator's capacity of " + limits.capacity() + " positions");
+        }
+        for (int i = 0; i < prompts.size(); i++) {
+            Tokens tokens = prompts.get(i).tokens();
+            if (tokens.size() - 1 > limits.capacity()) {
+                throw new EngineException.InvalidInput("prompt " + i + " has " + tokens.size()
+                        + " tokens, the generator's capacity is " + (limits.capacity() + 1));
+            }
+            if (tokens.size() + sampling.maxTokens() - 1 > config.context()) {
+                throw new EngineException.InvalidInput("prompt " + i + " of " + tokens.size() + " tokens and " + sampling.maxTokens()
+                        + " more exceed the model's context of " + config.context());
+            }
+            for (int t = 0; t < tokens.size(); t++) {
+                if (tokens.at(t) < 0 || tokens.at(t) >= config.vocabulary()) {
+                    throw new EngineException.InvalidInput("prompt " + i + ": token " + tokens.at(t) + " at " + t
+                            + ", the vocabulary has " + config.vocabulary() + " ids");
+                }
+            }
+        }
+    }
+
+    private void forget() {
+        widths.values().forEach(view -> view.step().close());
+        widths.clear();
+    }
+
+    /** Frees cache and recordings. Closing twice does nothing. */
+    @Override
+    public void close() {
+        forget();
+        slab.close();
+        forward.close();
+    }
+}
