@@ -142,6 +142,7 @@ st_status st_device_open(st_device **out, int32_t ordinal, int32_t, char *error,
     if (capability == 90 && !st::environmentIs("SUBTEXT_CUDA_PATH", "portable")) {
         device->encodeTiled = st::driverFunction("cuTensorMapEncodeTiled");
         device->wgmma = device->encodeTiled != nullptr;
+        device->cluster = st::environmentIs("SUBTEXT_CUDA_CLUSTER", "1") ? 1 : 2;
     }
 #endif
     const size_t turnBytes = st::turnCount * sizeof(int32_t);

@@ -1,10 +1,13 @@
 // Matrix products in the three layouts a linear layer needs: c = a b^T + residual (forward), c = a b (input gradients), c += a^T b (weight
-// gradients). The kernels are in matmul_f32.cuh (FMA units) and matmul_mma.cuh (tensor cores from sm_80 on).
+// gradients). The kernels are in matmul_f32.cuh (FMA units), matmul_mma.cuh (tensor cores from sm_80 on) and matmul_sm90.cuh (wgmma and TMA).
 //
 // Which of them a forward product takes depends on the device, on N, K and the weights' address, never on M: a row's bits must not depend on
 // how many rows there are.
 #include "matmul_f32.cuh"
 #include "matmul_mma.cuh"
+#if !defined(ST_CUDA_EMULATED)
+#include "matmul_sm90.cuh"
+#endif
 
 namespace st {
 namespace {
@@ -15,6 +18,9 @@ st_status product(st_device *device, const char *op, const Product &p, st_dtype 
                static_cast<long long>(p.N), static_cast<long long>(p.K));
     if (p.M == 0 || p.N == 0 || p.K == 0) return ST_OK;
     if (dtype == ST_F32) return f32::run<layout>(device, p);
+#if !defined(ST_CUDA_EMULATED)
+    if (device->wgmma && sm90::fits<layout>(p)) return sm90::run<layout>(device, p);
+#endif
     return mma::run<layout>(device, p);
 }
 

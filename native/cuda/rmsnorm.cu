@@ -121,7 +121,8 @@ __global__ void __launch_bounds__(1024, 1)
 #pragma unroll
         for (int e = 0; e < each; e++) {
             const int word = threadIdx.x + e * threads;
-            xs[e] = ds[e] = olds[e] = {{0, 0, 0, 0}};
+            const Words none = {{0, 0, 0, 0}};
+            xs[e] = none, ds[e] = none, olds[e] = none;
             if (word >= words) continue;
             const int64_t at = n * C + static_cast<int64_t>(word) * L;
             xs[e] = loadWordsOnce(x + at);
