@@ -34,7 +34,7 @@ ST_HD PhiloxBlock philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, ui
     return {{c0, c1, c2, c3}};
 }
 
-/// The block for 64-bit counters, as used by st_fill_normal: element i takes lane i % 4 of block i / 4.
+/// The block for 64-bit counters, as used by st_fill_normal: element i takes lanes 0 (radius) and 1 (angle) of block first + i.
 ST_HD PhiloxBlock philox(uint64_t key, uint64_t counter) {
     return philox(key, static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0u, 0u);
 }

@@ -1,0 +1,231 @@
+// The register tile all matrix products are made of: c (rows x columns) = or += sum over k of a(i, k) b(k, n).
+//
+// Vectorised over n, so every element of c is one chain of fused multiply-adds over k in ascending order. How c is cut into tiles,
+// by whom and in what order therefore never changes a bit. b is read by rows (stride ldb); a is read by rows (a[i * lda + k]) or
+// by columns (a[k * lda + i]).
+#ifndef SUBTEXT_CPU_TILE_H
+#define SUBTEXT_CPU_TILE_H
+
+#include "vec.h"
+
+namespace subtext {
+namespace ST_ISA {
+namespace {
+
+#if ST_AVX512
+constexpr int kTileRows = 12, kTileVectors = 2;  // 24 accumulators, 2 of b, 1 of a in 32 registers
+#elif ST_AVX2
+constexpr int kTileRows = 6, kTileVectors = 1;  // a V is two registers here: 12 accumulators, 2 of b, 1 of a in 16
+#else
+constexpr int kTileRows = 2, kTileVectors = 1;
+#endif
+
+enum class AWalk { rows, columns };
+
+/// One tile of R rows and NV vectors, of which the last holds `last` columns. With `exact` b and c may be read and written to the
+/// end of the last vector; otherwise neither is touched beyond column `last` of it.
+template <class T, int R, int NV, AWalk WALK, bool EXACT>
+ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t last, bool add) {
+    constexpr int L = V<T>::lanes;
+    V<T> acc[R][NV];
+    if (add) {
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; j++) {
+                acc[i][j] = EXACT || j < NV - 1 ? load(c + i * ldc + j * L) : load(c + i * ldc + j * L, last);
+            }
+        }
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; j++) acc[i][j] = zero<T>();
+        }
+    }
+    // rows in groups of three: base, base + lda, base + 2 lda are addresses the processor forms by itself
+    constexpr int G = (R + 2) / 3;
+    const T* base[G];
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) base[g] = WALK == AWalk::rows ? a + 3 * g * lda : a;
+    for (int64_t k = 0; k < K; k++) {
+        V<T> bv[NV];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) bv[j] = EXACT || j < NV - 1 ? load(b + j * L) : load(b + j * L, last);
+        b += ldb;
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++) {
+            const V<T> av = broadcast<T>(WALK == AWalk::rows ? base[i / 3][(i % 3) * lda] : base[0][i]);
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; j++) acc[i][j] = fma(av, bv[j], acc[i][j]);
+        }
+        if constexpr (WALK == AWalk::rows) {
+#pragma GCC unroll 8
+            for (int g = 0; g < G; g++) base[g] += 1;
+        } else {
+            base[0] += lda;
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) {
+            if (EXACT || j < NV - 1) store(c + i * ldc + j * L, acc[i][j]);
+            else store(c + i * ldc + j * L, acc[i][j], last);
+        }
+    }
+}
+
+/// All rows of a strip of NV vectors, in tiles of at most R rows.
+template <class T, int R, int NV, AWalk WALK, bool EXACT>
+__attribute__((noinline)) void strip(T* c, int64_t ldc, int64_t rows, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb,
+                                     int64_t last, bool add) {
+    const int64_t aRow = WALK == AWalk::rows ? lda : 1;
+    for (; rows >= R; rows -= R, a += R * aRow, c += R * ldc) {
+        tile<T, R, NV, WALK, EXACT>(c, ldc, K, a, lda, b, ldb, last, add);
+    }
+    if constexpr (R > 1) {
+        constexpr int next = R > 8 ? 8 : R > 4 ? 4 : R > 2 ? 2 : 1;
+        if (rows > 0) strip<T, next, NV, WALK, EXACT>(c, ldc, rows, K, a, lda, b, ldb, last, add);
+    }
+}
+
+/// c (rows, columns) = or, with `add`, += a b for any rows and columns. PADDED: rows of b and c may be read to a full vector.
+template <class T, AWalk WALK, bool PADDED>
+ST_INLINE void product(T* c, int64_t ldc, int64_t rows, int64_t columns, int64_t K, const T* a, int64_t lda, const T* b,
+                       int64_t ldb, bool add) {
+    constexpr int L = V<T>::lanes;
+    constexpr int NV = kTileVectors;
+    int64_t n = 0;
+    for (; n + NV * L <= columns; n += NV * L) {
+        strip<T, kTileRows, NV, WALK, true>(c + n, ldc, rows, K, a, lda, b + n, ldb, L, add);
+    }
+    for (; n < columns; n += L) {
+        const int64_t last = columns - n < L ? columns - n : L;
+        if (PADDED || last == L) strip<T, kTileRows, 1, WALK, true>(c + n, ldc, rows, K, a, lda, b + n, ldb, L, add);
+        else strip<T, kTileRows, 1, WALK, false>(c + n, ldc, rows, K, a, lda, b + n, ldb, last, add);
+    }
+}
+
+// ---- transposing copies -----------------------------------------------------------------------------------------------------
+
+#if ST_AVX512
+ST_INLINE void transpose16(const __m512 in[16], __m512 out[16]) {
+    __m512 t[16], u[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(in[i], in[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(in[i], in[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
+        u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xDD);
+        const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xDD);
+        out[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+        out[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+        out[i + 8] = _mm512_shuffle_f32x4(a, c, 0xDD);
+        out[i + 12] = _mm512_shuffle_f32x4(b, d, 0xDD);
+    }
+}
+#elif ST_AVX2
+ST_INLINE void transpose8(const __m256 in[8], __m256 out[8]) {
+    __m256 t[8], u[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(in[i], in[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(in[i], in[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        out[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        out[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+#endif
+
+/// to[k * ldt + i] = from[i * ldf + k] for i < rows, k < K, and zeros for rows <= i < 16 (8 for f64). rows at most one V.
+template <class S>
+ST_INLINE void transposeStrip(real<S>* to, int64_t ldt, const S* from, int64_t ldf, int64_t rows, int64_t K) {
+    constexpr int L = V<real<S>>::lanes;
+    int64_t k = 0;
+#if ST_AVX512
+    if constexpr (sizeof(real<S>) == 4) {
+        if (rows == L) {
+            for (; k + 16 <= K; k += 16) {
+                __m512 in[16], out[16];
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; i++) in[i] = load(from + i * ldf + k).r[0];
+                transpose16(in, out);
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; i++) _mm512_storeu_ps(to + (k + i) * ldt, out[i]);
+            }
+        }
+        for (; k < K; k += 16) {  // the edges: same registers, masked
+            const int64_t n = K - k < 16 ? K - k : 16;
+            __m512 in[16], out[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) in[i] = i < rows ? load(from + i * ldf + k, n).r[0] : _mm512_setzero_ps();
+            transpose16(in, out);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) {
+                if (i < n) _mm512_storeu_ps(to + (k + i) * ldt, out[i]);
+            }
+        }
+        return;
+    }
+#elif ST_AVX2
+    if constexpr (sizeof(real<S>) == 4) {
+        if (rows == L) {
+            for (; k + 16 <= K; k += 16) {
+                for (int half = 0; half < 16; half += 8) {
+                    __m256 left[8], right[8], out[8];
+#pragma GCC unroll 8
+                    for (int i = 0; i < 8; i++) {
+                        const V<float> v = load(from + (half + i) * ldf + k);
+                        left[i] = v.r[0];
+                        right[i] = v.r[1];
+                    }
+                    transpose8(left, out);
+#pragma GCC unroll 8
+                    for (int i = 0; i < 8; i++) _mm256_storeu_ps(to + (k + i) * ldt + half, out[i]);
+                    transpose8(right, out);
+#pragma GCC unroll 8
+                    for (int i = 0; i < 8; i++) _mm256_storeu_ps(to + (k + 8 + i) * ldt + half, out[i]);
+                }
+            }
+        }
+    }
+#endif
+    for (; k < K; k++) {
+        for (int64_t i = 0; i < rows; i++) to[k * ldt + i] = widen(from[i * ldf + k]);
+        for (int64_t i = rows; i < L; i++) to[k * ldt + i] = 0;
+    }
+}
+
+/// to[r * ldt + i] = from[r * ldf + i], widened, zeros for columns <= i < the next multiple of a V.
+template <class S>
+ST_INLINE void copyRows(real<S>* to, int64_t ldt, const S* from, int64_t ldf, int64_t rows, int64_t columns) {
+    for (int64_t r = 0; r < rows; r++) {
+        eachVector<real<S>>(columns, [&](int64_t i, int64_t n) { store(to + r * ldt + i, load(from + r * ldf + i, n)); });
+    }
+}
+
+}  // namespace
+}  // namespace ST_ISA
+}  // namespace subtext
+
+#endif
