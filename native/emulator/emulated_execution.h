@@ -38,7 +38,7 @@ struct Local {
     unsigned char *staticShared;  // thread-local memory of this library: the __shared__ variables
     size_t staticSharedBytes;
 };
-extern __thread Local local __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern __thread Local local __attribute__((visibility("hidden")));
 
 /// Why a kernel was stopped; the values are cudaError's.
 enum Failure { illegalAddress = 700, launchTimeout = 702, misalignedAddress = 716, launchFailure = 719 };

@@ -226,9 +226,21 @@ struct sigaction before[2];  // SIGSEGV, SIGBUS
     fail(illegalAddress, "access to address %p, which is no device memory", worker.faultAddress);
 }
 
+/// The OS threads that run blocks now. The handler may not touch thread-local memory of any other: that could allocate.
+std::atomic<pthread_t> running[64];
+
+bool runsBlocks(pthread_t self) {
+    return std::any_of(std::begin(running), std::end(running), [self](const auto &each) { return each.load() == self; });
+}
+
+void enrol(pthread_t before, pthread_t after) {
+    for (auto &each : running)
+        if (pthread_t expected = before; each.compare_exchange_strong(expected, after)) return;
+}
+
 /// A fault of a fiber becomes a failure of its launch; any other goes to whoever handled it before.
 void onFault(int number, siginfo_t *info, void *context) {
-    if (local.thread != nullptr) {
+    if (runsBlocks(pthread_self()) && local.thread != nullptr) {
         Worker &worker = *local.worker;
         worker.faultAddress = info->si_addr;
         worker.faultIsMisalignment = number == SIGBUS || info->si_code == SI_KERNEL;
@@ -270,8 +282,10 @@ void runBlocks(Progress &progress) {
     }
     worker->progress = &progress;
     local.worker = worker;
+    enrol(0, pthread_self());
     for (uint64_t i; !progress.failed.load(std::memory_order_relaxed) && (i = progress.next.fetch_add(1)) < progress.blocks;)
         worker->runBlock(progress.order.blockAt(i, progress.blocks));
+    enrol(pthread_self(), 0);
     local.worker = nullptr;
     local.block = nullptr;
     worker->progress = nullptr;
