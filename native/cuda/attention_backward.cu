@@ -426,14 +426,14 @@ void launchPadded(const Gradient<bf16> &call, int64_t longest, cudaStream_t stre
 
 /// Tiles of the f32 kernels: P::height rows of one side, 64 of the other.
 template <int DP>
-using Side = Plane<DP, (DP <= 128 ? 4 : 2)>;
+using Side = Plane<DP, 4>;
 
 template <int DP>
 constexpr int sideBytes = ((2 * Side<DP>::height + 2 * keyBlock) * Side<DP>::stride + Side<DP>::height * Side<DP>::weightStride + 2 * keyBlock) *
                           static_cast<int>(sizeof(float));
 
 template <int DP>
-__global__ void __launch_bounds__(128) attentionBackwardKeysF32(const Gradient<float> call) {
+__global__ void __launch_bounds__(128, 2) attentionBackwardKeysF32(const Gradient<float> call) {
     using P = Side<DP>;
     constexpr int R = P::height / 16;
     ST_DYNAMIC_SHARED(float, shared);
@@ -495,7 +495,7 @@ __global__ void __launch_bounds__(128) attentionBackwardKeysF32(const Gradient<f
 }
 
 template <int DP>
-__global__ void __launch_bounds__(128) attentionBackwardQueriesF32(const Gradient<float> call) {
+__global__ void __launch_bounds__(128, 2) attentionBackwardQueriesF32(const Gradient<float> call) {
     using P = Side<DP>;
     constexpr int R = P::height / 16;
     ST_DYNAMIC_SHARED(float, shared);

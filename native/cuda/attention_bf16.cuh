@@ -44,6 +44,14 @@ struct Lane16x16 {
         row = r * DP;
         chunk = (rowsFirst ? matrix >> 1 : matrix & 1) ^ Swizzled<DP>::mask(r);
     }
+    /// A copy whose addresses the compiler cannot compute ahead: kept over a loop they would take a register for each step.
+    __device__ __forceinline__ Lane16x16 fresh() const {
+        Lane16x16 copy = *this;
+#if !defined(ST_CUDA_EMULATED)
+        asm volatile("" : "+r"(copy.chunk));
+#endif
+        return copy;
+    }
     /// Rows from `first` (a multiple of 8), columns from 16 * step.
     __device__ __forceinline__ const bf16 *operator()(const bf16 *tile, int first, int step) const {
         return tile + first * DP + row + ((2 * step ^ chunk) << 3);
@@ -127,7 +135,7 @@ struct Rows {
 
     /// One key block. `query(i, step)` fills the a operand of fragment i; `position` is that of row 0; masked: whether some row of the warp
     /// does not see all keys of the block, which begins at position `block`.
-    template <bool masked, typename Query>
+    template <bool masked, int unroll, typename Query>
     __device__ __forceinline__ void step(const Query &query, const bf16 *keys, const bf16 *values, float c, int32_t position, int32_t block,
                                          int32_t window, const Lane16x16<DP, false> &keyLane, const Lane16x16<DP, true> &valueLane) {
         float s[MT][8][4];
@@ -135,7 +143,7 @@ struct Rows {
         for (int i = 0; i < MT; i++)
 #pragma unroll
             for (int n = 0; n < 8; n++) s[i][n][0] = s[i][n][1] = s[i][n][2] = s[i][n][3] = 0.0f;
-#pragma unroll
+#pragma unroll (unroll)
         for (int k = 0; k < DP / 16; k++) {
             uint32_t a[MT][4];
 #pragma unroll
@@ -239,6 +247,7 @@ __global__ void __launch_bounds__(WARPS * 32, (Wide<DP, MT, WARPS>::residents)) 
     using Shape = Wide<DP, MT, WARPS>;
     constexpr int warpRows = MT * 16;
     constexpr bool inRegisters = MT * DP <= 128;  // the queries' fragments, else read again for every key block
+    constexpr int unroll = inRegisters ? DP / 16 : 4;
     ST_DYNAMIC_SHARED(bf16, shared);
     bf16 *const queries = shared, *const stages = shared + Shape::height * DP;
 
@@ -294,20 +303,21 @@ __global__ void __launch_bounds__(WARPS * 32, (Wide<DP, MT, WARPS>::residents)) 
         const int32_t first = block * keyBlock, last = first + keyBlock - 1;
         if (idle || first > warpHigh || (call.window > 0 && last <= warpLow - call.window)) continue;
 
+        const Lane16x16<DP, true> queryLane = rowLane.fresh();
         const auto query = [&](uint32_t(&a)[4], int i, int k) {
             if (inRegisters) {
 #pragma unroll
                 for (int e = 0; e < 4; e++) a[e] = held[inRegisters ? i : 0][inRegisters ? k : 0][e];
             } else {
-                tc::ldmatrix_x4(a, rowLane(queries, warp * warpRows + 16 * i, k));
+                tc::ldmatrix_x4(a, queryLane(queries, warp * warpRows + 16 * i, k));
             }
         };
         const bf16 *const keys = stages + (block & 1) * 2 * keyBlock * DP, *const values = keys + keyBlock * DP;
         const bool masked = last > warpLow || (call.window > 0 && first <= warpHigh - call.window);
         if (masked) {
-            rows.template step<true>(query, keys, values, call.c, warpLow, first, call.window, keyLane, rowLane);
+            rows.template step<true, unroll>(query, keys, values, call.c, warpLow, first, call.window, keyLane.fresh(), rowLane.fresh());
         } else {
-            rows.template step<false>(query, keys, values, call.c, warpLow, first, call.window, keyLane, rowLane);
+            rows.template step<false, unroll>(query, keys, values, call.c, warpLow, first, call.window, keyLane.fresh(), rowLane.fresh());
         }
     }
     if (idle) return;

@@ -126,7 +126,7 @@ inline int32_t sharedHeads(int64_t group, int height) {
 
 /// Rows of a tile are (position, head) pairs of `share` heads that have one kv head.
 template <int DP, int R, bool cached>
-__global__ void __launch_bounds__(128) attentionF32(const Call<float> call, const int32_t share) {
+__global__ void __launch_bounds__(128, 2) attentionF32(const Call<float> call, const int32_t share) {
     using P = Plane<DP, R>;
     ST_DYNAMIC_SHARED(float, shared);
     float *const queries = shared, *const keys = queries + P::height * P::stride, *const values = keys + keyBlock * P::stride,
@@ -222,7 +222,7 @@ void launchF32(Call<float> call, int64_t longest, cudaStream_t stream) {
 /// The head size in shared memory, or 0 if D has no tiled f32 kernel.
 inline int paddedHeadF32(int64_t D) {
     if (D % 4 != 0) return 0;
-    return D <= 16 ? 16 : D <= 32 ? 32 : D <= 64 ? 64 : D <= 128 ? 128 : D <= 256 ? 256 : 0;
+    return D <= 16 ? 16 : D <= 32 ? 32 : D <= 64 ? 64 : D <= 128 ? 128 : 0;
 }
 
 #define ST_BY_PADDED_HEAD_F32(padded, ...)                       \
@@ -230,8 +230,7 @@ inline int paddedHeadF32(int64_t D) {
         case 16: { constexpr int DP = 16; __VA_ARGS__; } break;   \
         case 32: { constexpr int DP = 32; __VA_ARGS__; } break;   \
         case 64: { constexpr int DP = 64; __VA_ARGS__; } break;   \
-        case 128: { constexpr int DP = 128; __VA_ARGS__; } break; \
-        default: { constexpr int DP = 256; __VA_ARGS__; } break;  \
+        default: { constexpr int DP = 128; __VA_ARGS__; } break;  \
     }
 
 }  // namespace attention

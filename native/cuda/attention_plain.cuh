@@ -1,5 +1,5 @@
-// Attention for head sizes without a tiled kernel (not a multiple of 8 in bf16 or of 4 in f32, or above 256): one warp per row and head,
-// the row's result in shared memory. Right for every D, fast for none.
+// Attention for head sizes without a tiled kernel (bf16: not a multiple of 8, or above 256; f32: not a multiple of 4, or above 128): one
+// warp per row and head, the row's result in shared memory. Right for every D, fast for none.
 #ifndef SUBTEXT_CUDA_ATTENTION_PLAIN_CUH
 #define SUBTEXT_CUDA_ATTENTION_PLAIN_CUH
 
