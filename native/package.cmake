@@ -8,6 +8,7 @@ cmake_minimum_required(VERSION 3.22)
 
 set(source ${CMAKE_CURRENT_LIST_DIR})
 set(build ${source}/target/build)
+file(MAKE_DIRECTORY ${source}/target) # the log below needs it on the first build
 if(NOT DEFINED SUBTEXT_CUDA)
   set(SUBTEXT_CUDA AUTO)
 endif()
