@@ -20,6 +20,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "access.h"
@@ -160,6 +161,7 @@ struct Worker {
     bool abandoned = false;
     int left = -1;  // a thread that has left the kernel
     std::vector<void *> spare;  // stacks
+    std::vector<uint32_t> staticChunks;
     unsigned char *stacks = nullptr, *shared = nullptr;
     unsigned char alternate[32 * 1024];  // for the signal handler when a fiber's stack overflows
     void *faultAddress = nullptr;
@@ -201,10 +203,45 @@ int findStaticShared(dl_phdr_info *info, size_t, void *) {
     return 1;
 }
 
-void poisonStaticShared() {
+void poisonStaticShared(size_t from, size_t bytes) {
     const Local saved = local;
-    memset(saved.staticShared, poison, saved.staticSharedBytes);
+    memset(saved.staticShared + from, poison, std::min(bytes, saved.staticSharedBytes - from));
     local = saved;
+}
+
+/// The static shared memory that each kernel has been seen to write, in chunks: only that is poisoned before its next block. A kernel's
+/// first launch is looked at after every block, later ones when they end.
+struct StaticUse {
+    static constexpr size_t chunk = 512;
+    std::mutex mutex;
+    std::unordered_map<const void *, std::vector<uint32_t>> chunks;  // by kernel
+
+    bool of(const void *kernel, std::vector<uint32_t> &to) {  // false if the kernel has never been looked at
+        const std::lock_guard<std::mutex> lock(mutex);
+        const auto found = chunks.find(kernel);
+        if (found != chunks.end()) to = found->second;
+        else to.clear();
+        return found != chunks.end();
+    }
+    void look(const void *kernel) {
+        std::vector<uint32_t> written;
+        for (size_t from = 0; from < local.staticSharedBytes; from += chunk) {
+            const size_t bytes = std::min(chunk, local.staticSharedBytes - from);
+            const unsigned char *first = local.staticShared + from;
+            if (first[0] == poison && memcmp(first, first + 1, bytes - 1) == 0) continue;
+            poisonStaticShared(from, bytes);
+            written.push_back(static_cast<uint32_t>(from));
+        }
+        const std::lock_guard<std::mutex> lock(mutex);
+        std::vector<uint32_t> &known = chunks[kernel];
+        for (const uint32_t from : written)
+            if (std::find(known.begin(), known.end(), from) == known.end()) known.push_back(from);
+    }
+};
+
+StaticUse &staticUse() {
+    static StaticUse *const one = new StaticUse;
+    return *one;
 }
 
 // ---- faults ----------------------------------------------------------------------------------------------------------
@@ -273,7 +310,11 @@ void runBlocks(Progress &progress) {
         if (!idleWorkers.empty()) worker = idleWorkers.back(), idleWorkers.pop_back();
     }
     if (worker == nullptr) worker = new Worker;
-    if (local.staticShared == nullptr) dl_iterate_phdr(findStaticShared, nullptr);
+    if (local.staticShared == nullptr) {
+        dl_iterate_phdr(findStaticShared, nullptr);
+        poisonStaticShared(0, local.staticSharedBytes);
+    }
+    const bool known = staticUse().of(progress.launch.function, worker->staticChunks);
     stack_t alternate = {}, old = {};
     sigaltstack(nullptr, &old);
     if (old.ss_flags & SS_DISABLE) {
@@ -283,9 +324,12 @@ void runBlocks(Progress &progress) {
     worker->progress = &progress;
     local.worker = worker;
     enrol(0, pthread_self());
-    for (uint64_t i; !progress.failed.load(std::memory_order_relaxed) && (i = progress.next.fetch_add(1)) < progress.blocks;)
+    for (uint64_t i; !progress.failed.load(std::memory_order_relaxed) && (i = progress.next.fetch_add(1)) < progress.blocks;) {
         worker->runBlock(progress.order.blockAt(i, progress.blocks));
+        if (!known) staticUse().look(progress.launch.function);
+    }
     enrol(pthread_self(), 0);
+    staticUse().look(progress.launch.function);
     local.worker = nullptr;
     local.block = nullptr;
     worker->progress = nullptr;
@@ -398,7 +442,7 @@ void Worker::runBlock(uint64_t number) {
     block.shared = shared + mostShared - reach, block.sharedBytes = launch.sharedBytes;
     memset(block.shared, poison, launch.sharedBytes);
     memset(block.shared + launch.sharedBytes, fence, reach - launch.sharedBytes);
-    poisonStaticShared();
+    for (const uint32_t from : staticChunks) poisonStaticShared(from, StaticUse::chunk);
     local.block = &block;
 
     count = live = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);

@@ -11,6 +11,7 @@ namespace emulator {
 
 struct Launch {
     const char *kernel;
+    const void *function;
     dim3 grid, block;
     size_t sharedBytes;
     std::function<void()> body;  // one thread's run through the kernel

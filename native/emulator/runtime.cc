@@ -224,7 +224,7 @@ cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, 
                  grid.z, block.x, block.y, block.z, sharedBytes);
         return setError(tell(cudaErrorInvalidConfiguration, text));
     }
-    Launch work{name, grid, block, sharedBytes, std::move(body)};
+    Launch work{name, kernel, grid, block, sharedBytes, std::move(body)};
     return setError(streamOf(stream).enqueue([work = std::move(work)] {
         const Outcome outcome = run(work);
         return outcome.error == 0 ? cudaSuccess : tell(static_cast<cudaError_t>(outcome.error), outcome.message);
