@@ -19,6 +19,8 @@ import subtext.run.Spelling;
         versionProvider = Version.class,
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {
+            GenerateCommand.class,
+            ScoreCommand.class,
             DoctorCommand.class,
             StudyCommand.class,
             CommandLine.HelpCommand.class
@@ -72,7 +74,7 @@ public final class Main {
 
     private static int usage(CommandLine.ParameterException failure, String[] arguments) {
         CommandLine command = failure.getCommandLine();
-        String message = failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ");
+        String message = failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ").replaceFirst("^Error: ", "");
         if (failure instanceof CommandLine.UnmatchedArgumentException unmatched) {
             String wrong = unmatched.getUnmatched().getFirst();
             String name = wrong.replaceAll("=.*", "");
