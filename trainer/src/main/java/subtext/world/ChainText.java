@@ -106,7 +106,7 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
             for (int readout : world.plan().readouts()) {
                 text.append(' ');
                 int from = text.length();
-                text.append(told(readout, problem.thought().at(readout - 1)));
+                text.append(told(readout, world.stateOf(problem.thought().at(readout - 1))));
                 passages.add(new Passage(from, text.length(), steps(problem, told, readout)));
                 told = readout;
             }
@@ -121,7 +121,7 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
 
     /** The question in words: {@code Start at 5. Apply c, a and f in turn.} */
     public String question(Tokens question) {
-        StringBuilder text = new StringBuilder("Start at " + question.at(0) + ". Apply ");
+        StringBuilder text = new StringBuilder("Start at " + world.stateOf(question.at(0)) + ". Apply ");
         int depth = question.size() - 1;
         for (int step = 1; step <= depth; step++) {
             String between = step == 1 ? "" : step == depth ? " and " : ", ";
@@ -148,19 +148,19 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
     private String steps(Problem problem, int from, int to) {
         StringBuilder text = new StringBuilder();
         for (int step = from + 1; step <= to; step++) {
-            int before = step == 1 ? problem.question().at(0) : problem.thought().at(step - 2);
+            int before = world.stateOf(step == 1 ? problem.question().at(0) : problem.thought().at(step - 2));
             text.append(text.isEmpty() ? "" : " ")
                     .append(letter(problem.question(), step))
                     .append(" takes ")
                     .append(before)
                     .append(" to ")
-                    .append(problem.thought().at(step - 1))
+                    .append(world.stateOf(problem.thought().at(step - 1)))
                     .append('.');
         }
         return text.toString();
     }
 
     private String letter(Tokens question, int step) {
-        return ChainWorld.letter(question.at(step) - world.plan().states());
+        return ChainWorld.letter(world.generatorOf(question.at(step)));
     }
 }

@@ -9,6 +9,7 @@ import subtext.data.Chunk;
 import subtext.data.Document;
 import subtext.random.Philox;
 import subtext.text.ControlTokens;
+import subtext.text.SymbolTokenizer;
 import subtext.text.Tokens;
 
 /**
@@ -28,6 +29,8 @@ import subtext.text.Tokens;
 public final class ChainWorld {
     /** Salts of the keys drawn from the world's seed. */
     private static final String RULES = "chain rules", ORDER = "chain order";
+
+    private static final int FIRST = ControlTokens.NAMES.size(); // id of state 0
 
     /**
      * What makes a world.
@@ -136,16 +139,27 @@ public final class ChainWorld {
         return rules[generator][state];
     }
 
-    // ---- vocabulary: states, then generators, then the six control tokens ------------------------------------------------------
+    // ---- vocabulary: the six control tokens, then states, then generators, as SymbolTokenizer numbers them --------------------
 
     /** Token id of a state. */
     public int state(int state) {
-        return state;
+        return FIRST + state;
+    }
+
+    /** The state of a token id; -1 if the token is not a state. */
+    public int stateOf(int token) {
+        return token >= FIRST && token < FIRST + plan.states() ? token - FIRST : -1;
     }
 
     /** Token id of a rule. */
     public int generator(int generator) {
-        return plan.states() + generator;
+        return FIRST + plan.states() + generator;
+    }
+
+    /** The rule of a token id; -1 if the token is not a rule. */
+    public int generatorOf(int token) {
+        int generator = token - FIRST - plan.states();
+        return generator >= 0 && generator < plan.generators() ? generator : -1;
     }
 
     /** Names of the tokens that are not control tokens, by id: s0, s1, ..., a, b, ... */
@@ -160,15 +174,19 @@ public final class ChainWorld {
         return List.copyOf(names);
     }
 
-    /** The control tokens, whose ids follow those of the symbols. */
+    /** The tokenizer whose ids the problems are written in. */
+    public SymbolTokenizer tokenizer() {
+        return new SymbolTokenizer(symbols());
+    }
+
+    /** The control tokens: ids 0 to 5. */
     public ControlTokens controls() {
-        int first = plan.states() + plan.generators();
-        return new ControlTokens(first, first + 1, first + 2, first + 3, first + 4, first + 5);
+        return ControlTokens.from(0);
     }
 
     /** Number of token ids: 30 for Chain-16. */
     public int vocabulary() {
-        return plan.states() + plan.generators() + 6;
+        return FIRST + plan.states() + plan.generators();
     }
 
     /** The letter of a rule. */
@@ -236,7 +254,7 @@ public final class ChainWorld {
             return false;
         }
         for (int i = 0; i < thought.size(); i++) {
-            if (thought.at(i) < 0 || thought.at(i) >= plan.states()) {
+            if (stateOf(thought.at(i)) < 0) {
                 return false;
             }
         }

@@ -71,10 +71,11 @@ public final class TabularTwin implements LatentModel {
         /** Adds the steps of one thought. A thought that is not well formed is left out. */
         public Counts add(Tokens question, Tokens thought, double weight) {
             if (world.wellFormed(thought)) {
-                int state = question.at(0);
+                int state = world.stateOf(question.at(0));
                 for (int t = 0; t < thought.size(); t++) {
-                    seen[rule(world, question, t)][state][thought.at(t)] += weight;
-                    state = thought.at(t);
+                    int to = world.stateOf(thought.at(t));
+                    seen[rule(world, question, t)][state][to] += weight;
+                    state = to;
                 }
             }
             return this;
@@ -155,7 +156,7 @@ public final class TabularTwin implements LatentModel {
         int depth = world.plan().depth();
         int[] thought = new int[depth + 1];
         double logQ = 0;
-        int state = question.context().at(0);
+        int state = world.stateOf(question.context().at(0));
         for (int t = 0; t < depth; t++) {
             double[] law = stepLaw(question, t, state, ahead);
             if (law == null) {
@@ -163,7 +164,7 @@ public final class TabularTwin implements LatentModel {
             }
             state = draws.index(law);
             logQ += Math.log(law[state]);
-            thought[t] = state;
+            thought[t] = world.state(state);
         }
         thought[depth] = world.controls().endLatent();
         return new Sample(Tokens.of(thought), logQ, true);
@@ -197,13 +198,13 @@ public final class TabularTwin implements LatentModel {
         }
         double[][] ahead = proposal instanceof Posterior ? ahead(question, proposalTable) : null;
         double logQ = 0;
-        int state = question.context().at(0);
+        int state = world.stateOf(question.context().at(0));
         for (int t = 0; t < thought.size(); t++) {
             double[] law = stepLaw(question, t, state, ahead);
             if (law == null) {
                 return Double.NEGATIVE_INFINITY;
             }
-            state = thought.at(t);
+            state = world.stateOf(thought.at(t));
             logQ += Math.log(law[state]);
         }
         return logQ;
@@ -225,9 +226,9 @@ public final class TabularTwin implements LatentModel {
         }
         double logPrior = 0;
         double logLikelihood = 0;
-        int state = question.context().at(0);
+        int state = world.stateOf(question.context().at(0));
         for (int t = 0; t < thought.size(); t++) {
-            int to = thought.at(t);
+            int to = world.stateOf(thought.at(t));
             logPrior += Math.log(table[rule(world, question.context(), t)][state][to]);
             logLikelihood += Math.log(emission(question, t, to));
             state = to;
@@ -241,7 +242,7 @@ public final class TabularTwin implements LatentModel {
     public double logLikelihood(Question question) {
         int n = world.plan().states();
         double[] forward = new double[n]; // p(x so far, z_t = s)
-        forward[question.context().at(0)] = 1;
+        forward[world.stateOf(question.context().at(0))] = 1;
         double log = 0;
         for (int t = 0; t < world.plan().depth(); t++) {
             double[][] rule = table[rule(world, question.context(), t)];
@@ -277,7 +278,7 @@ public final class TabularTwin implements LatentModel {
         int n = world.plan().states();
         double[][] ahead = ahead(question, table);
         double[] here = new double[n]; // p(z_{t-1} = s | x)
-        here[question.context().at(0)] = 1;
+        here[world.stateOf(question.context().at(0))] = 1;
         for (int t = 0; t < world.plan().depth(); t++) {
             int g = rule(world, question.context(), t);
             double[] next = new double[n];
@@ -305,7 +306,7 @@ public final class TabularTwin implements LatentModel {
     /** The most likely thought step by step in the prior role: how the model thinks when it cannot see the answer. */
     public Tokens greedyThought(Tokens question) {
         int[] thought = new int[world.plan().depth()];
-        int state = question.at(0);
+        int state = world.stateOf(question.at(0));
         for (int t = 0; t < thought.length; t++) {
             double[] law = table[rule(world, question, t)][state];
             int best = 0;
@@ -313,7 +314,7 @@ public final class TabularTwin implements LatentModel {
                 best = law[to] > law[best] ? to : best;
             }
             state = best;
-            thought[t] = state;
+            thought[t] = world.state(state);
         }
         return Tokens.of(thought);
     }
@@ -383,7 +384,7 @@ public final class TabularTwin implements LatentModel {
             return 1;
         }
         double elsewhere = noise / world.plan().states();
-        return question.text().at(readout) == state ? 1 - noise + elsewhere : elsewhere;
+        return world.stateOf(question.text().at(readout)) == state ? 1 - noise + elsewhere : elsewhere;
     }
 
     /** ahead[t][s], up to a factor per t: p(what the answer tells after step t | z_t = s) under a table. */
@@ -412,7 +413,7 @@ public final class TabularTwin implements LatentModel {
 
     /** The rule of step t, counted from 0, that a question names. */
     private static int rule(ChainWorld world, Tokens question, int t) {
-        return question.at(1 + t) - world.plan().states();
+        return world.generatorOf(question.at(1 + t));
     }
 
     private static double[][][] proposalTable(double[][][] table, Proposal proposal) {

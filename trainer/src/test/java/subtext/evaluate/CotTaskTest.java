@@ -86,7 +86,7 @@ class CotTaskTest {
 
     @Test
     void constantAnswersAreAtChance() {
-        Completer constant = (prompts, stop, most) -> prompts.stream().map(p -> Tokens.of(3, 3).slice(0, Math.min(2, most))).toList();
+        Completer constant = (prompts, stop, most) -> prompts.stream().map(p -> Tokens.of(world.state(3), world.state(3)).slice(0, Math.min(2, most))).toList();
         // 150 problems, chance 1/16: 4 standard deviations either side
         assertThat(task.withoutThought(constant).accuracy()).isBetween(0.0, 0.142);
         assertThat(task.withoutThought(constant).falsePositives()).isZero();

@@ -27,12 +27,12 @@ class ChainTextTest {
     void aProblemReadsAsItShould() {
         Problem problem = world.problem(Split.TRAIN, 0);
         TextDocument document = new ChainText(world, 1).document(Split.TRAIN, 0);
-        String expected = "Start at " + problem.question().at(0) + ". Apply " + letters(problem, 1, 5) + " and "
-                + letters(problem, 6, 6) + " in turn. After step 3 the state is " + problem.thought().at(2)
-                + ". After step 6 the state is " + problem.thought().at(5) + ".";
+        String expected = "Start at " + world.stateOf(problem.question().at(0)) + ". Apply " + letters(problem, 1, 5) + " and "
+                + letters(problem, 6, 6) + " in turn. After step 3 the state is " + world.stateOf(problem.thought().at(2))
+                + ". After step 6 the state is " + world.stateOf(problem.thought().at(5)) + ".";
         assertThat(document.text()).isEqualTo(expected);
         assertThat(document.passages()).hasSize(2);
-        assertThat(ChainText.lastState(document.text())).hasValue(problem.thought().at(5));
+        assertThat(ChainText.lastState(document.text())).hasValue(world.stateOf(problem.thought().at(5)));
         assertThat(ChainText.lastState("no such thing")).isEmpty();
     }
 
@@ -114,10 +114,10 @@ class ChainTextTest {
         assertThat(line.get("thought").asString()).startsWith(line.get("passages").get(0).get("thought").asString());
     }
 
-    private static String letters(Problem problem, int from, int to) {
+    private String letters(Problem problem, int from, int to) {
         List<String> letters = new ArrayList<>();
         for (int step = from; step <= to; step++) {
-            letters.add(String.valueOf((char) ('a' + problem.question().at(step) - 16)));
+            letters.add(String.valueOf((char) ('a' + world.generatorOf(problem.question().at(step)))));
         }
         return String.join(", ", letters);
     }

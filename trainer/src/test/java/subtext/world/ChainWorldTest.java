@@ -13,6 +13,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import subtext.data.Chunk;
 import subtext.em.Question;
+import subtext.text.SymbolTokenizer;
 import subtext.text.Tokens;
 import subtext.world.ChainWorld.Plan;
 import subtext.world.ChainWorld.Problem;
@@ -42,10 +43,10 @@ class ChainWorldTest {
         ChainWorld world = new ChainWorld(Plan.chain16(seed));
         for (Problem problem : world.problems(Split.TRAIN, 200)) {
             assertThat(problem.question().size()).isEqualTo(7);
-            int state = problem.question().at(0);
+            int state = world.stateOf(problem.question().at(0));
             for (int t = 0; t < 6; t++) {
-                state = world.next(problem.question().at(1 + t) - 16, state);
-                assertThat(problem.thought().at(t)).isEqualTo(state);
+                state = world.next(world.generatorOf(problem.question().at(1 + t)), state);
+                assertThat(problem.thought().at(t)).isEqualTo(world.state(state));
             }
             assertThat(problem.answer())
                     .isEqualTo(Tokens.of(problem.thought().at(2), problem.thought().at(5)));
@@ -91,9 +92,9 @@ class ChainWorldTest {
         double[] starts = new double[16];
         double[] rules = new double[48];
         for (Problem problem : world.problems(Split.HELD_OUT, n)) {
-            starts[problem.question().at(0)]++;
+            starts[world.stateOf(problem.question().at(0))]++;
             for (int t = 0; t < 6; t++) {
-                rules[8 * t + problem.question().at(1 + t) - 16]++;
+                rules[8 * t + world.generatorOf(problem.question().at(1 + t))]++;
             }
         }
         assertThat(chiSquare(starts, n / 16.0)).isLessThan(44.3);
@@ -114,16 +115,32 @@ class ChainWorldTest {
     @Test
     void symbolsAndControlsFillTheVocabulary() {
         assertThat(world.symbols()).hasSize(24).startsWith("s0", "s1").endsWith("g", "h");
-        assertThat(world.controls().bos()).isEqualTo(24);
-        assertThat(world.controls().posterior()).isEqualTo(29);
         assertThat(world.vocabulary()).isEqualTo(30);
+        SymbolTokenizer tokenizer = world.tokenizer();
+        assertThat(tokenizer.controls()).isEqualTo(world.controls());
+        for (int s = 0; s < 16; s++) {
+            assertThat(tokenizer.id("s" + s)).isEqualTo(world.state(s));
+            assertThat(world.stateOf(world.state(s))).isEqualTo(s);
+            assertThat(world.generatorOf(world.state(s))).isEqualTo(-1);
+        }
+        for (int g = 0; g < 8; g++) {
+            assertThat(tokenizer.id(ChainWorld.letter(g))).isEqualTo(world.generator(g));
+            assertThat(world.generatorOf(world.generator(g))).isEqualTo(g);
+            assertThat(world.stateOf(world.generator(g))).isEqualTo(-1);
+        }
+        for (int id : world.controls().ids()) {
+            assertThat(world.stateOf(id)).isEqualTo(-1);
+            assertThat(world.generatorOf(id)).isEqualTo(-1);
+        }
+        Problem problem = world.problem(Split.TRAIN, 0);
+        assertThat(tokenizer.encode(tokenizer.decode(problem.question()))).isEqualTo(problem.question());
     }
 
     @Test
     void judgeTellsRightReasonsFromWrongOnes() {
         Problem problem = world.problem(Split.HELD_OUT, 0);
         int[] bent = problem.thought().toArray();
-        bent[0] = (bent[0] + 1) % 16;
+        bent[0] = another(bent[0]);
         Tokens wrong = Tokens.of(bent);
 
         assertThat(world.judge(problem, problem.thought(), problem.answer()))
@@ -133,13 +150,13 @@ class ChainWorldTest {
         assertThat(lucky.falsePositive()).isTrue();
 
         int last = problem.answer().at(1);
-        Tokens otherAnswer = Tokens.of(problem.answer().at(0), (last + 1) % 16);
+        Tokens otherAnswer = Tokens.of(problem.answer().at(0), another(last));
         assertThat(world.answerCorrect(problem, otherAnswer)).isFalse();
-        assertThat(world.answerCorrect(problem, Tokens.of((problem.answer().at(0) + 1) % 16, last))).isTrue();
+        assertThat(world.answerCorrect(problem, Tokens.of(another(problem.answer().at(0)), last))).isTrue();
         assertThat(world.answerCorrect(problem, Tokens.of(last))).isFalse();
 
         assertThat(world.wellFormed(problem.thought().slice(0, 5))).isFalse();
-        assertThat(world.wellFormed(Tokens.of(0, 1, 2, 3, 4, 16))).isFalse();
+        assertThat(world.wellFormed(Tokens.concat(problem.thought().slice(0, 5), Tokens.of(world.generator(0))))).isFalse();
         assertThat(world.stepAccuracy(problem, problem.thought().slice(0, 3))).isEqualTo(0.5);
     }
 
@@ -150,6 +167,10 @@ class ChainWorldTest {
         assertThatThrownBy(() -> new Plan(16, 8, 6, List.of(3, 3), 0))
                 .hasMessage("readouts: expected rising steps in 1..6, got [3, 3]");
         assertThatThrownBy(() -> new Plan(16, 8, 6, List.of(7), 0)).hasMessageContaining("readouts");
+    }
+
+    private int another(int state) {
+        return world.state((world.stateOf(state) + 1) % 16);
     }
 
     private static double chiSquare(double[] counts, double expected) {

@@ -215,7 +215,7 @@ class TabularTwinTest {
     void thoughtsThatAreNoThoughtsHaveNoProbability() {
         TabularTwin twin = twin(new TabularTwin.Prior());
         Question question = questions.get(0);
-        for (Tokens bad : List.of(Tokens.of(), Tokens.of(0, 1, 2), Tokens.of(0, 1, 2, 4), Tokens.of(0, 1, 2, 3, 0))) {
+        for (Tokens bad : List.of(states(), states(0, 1, 2), states(0, 1, 2, 4), states(0, 1, 2, 3, 0), Tokens.of(0, 1, 2, 3))) {
             assertThat(twin.score(List.of(question), List.of(List.of(bad))).get(0).get(0).logJoint())
                     .isEqualTo(Double.NEGATIVE_INFINITY);
             assertThat(twin.logProposal(question, bad)).isEqualTo(Double.NEGATIVE_INFINITY);
@@ -228,7 +228,7 @@ class TabularTwinTest {
         TabularTwin sharp = TabularTwin.warmStart(
                 world, world.problems(Split.WARM_START, 40), 0, 0, TabularTwin.Posterior.exact());
         Question true0 = questions.get(0);
-        Tokens wrong = Tokens.of((true0.text().at(0) + 1) % 4, true0.text().at(1));
+        Tokens wrong = Tokens.of(world.state((world.stateOf(true0.text().at(0)) + 1) % 4), true0.text().at(1));
         Question impossible = new Question(true0.document(), true0.chunk(), true0.context(), wrong);
         assertThat(sharp.logLikelihood(impossible)).isEqualTo(Double.NEGATIVE_INFINITY);
         assertThat(sharp.drawPosterior(List.of(impossible), 3, 1).get(0)).noneMatch(Sample::finished);
@@ -270,10 +270,14 @@ class TabularTwinTest {
         return sample.tokens().slice(0, sample.tokens().size() - 1);
     }
 
-    private static int index(Tokens thought) {
+    private Tokens states(int... states) {
+        return Tokens.of(Arrays.stream(states).map(world::state).toArray());
+    }
+
+    private int index(Tokens thought) {
         int index = 0;
         for (int t = 0; t < thought.size(); t++) {
-            index = 4 * index + thought.at(t);
+            index = 4 * index + world.stateOf(thought.at(t));
         }
         return index;
     }
@@ -285,7 +289,7 @@ class TabularTwinTest {
         for (int code = 0; code < Math.pow(n, depth); code++) {
             int[] states = new int[depth];
             for (int t = depth - 1, rest = code; t >= 0; t--, rest /= n) {
-                states[t] = rest % n;
+                states[t] = world.state(rest % n);
             }
             all.add(Tokens.of(states));
         }
