@@ -27,7 +27,7 @@ asked() { [[ " $steps " == *" $1 "* ]]; }
 if asked build; then
     step configure 60 cmake -S native -B "$build" -DCMAKE_BUILD_TYPE=Release -DSUBTEXT_EMULATOR=OFF
     SHOW=12 step build 240 cmake --build "$build" -j "$(nproc)" || exit 1
-    SHOW=12 step build_bench 60 cmake --build "$build" -j 2 --target cuda_bench || exit 1
+    SHOW=12 step build_bench 60 cmake --build "$build" -j 2 --target cuda_bench attention_bench || exit 1
 fi
 library=$(find "$build" -name libsubtext_cuda.so | head -1)
 bench=$(find "$build" -name cuda_bench -type f | head -1)
@@ -47,7 +47,11 @@ if asked matmul; then
     SHOW=90 step matmul 120 "$bench" matmul --json "$out/matmul.json"
     SHOW=4 step matmul_no_cluster 90 env SUBTEXT_CUDA_CLUSTER=1 "$bench" matmul --json "$out/matmul_no_cluster.json"
 fi
-asked attention && SHOW=20 step attention 60 "$bench" attention --json "$out/attention.json"
+if asked attention; then
+    SHOW=20 step attention 60 "$bench" attention --json "$out/attention.json"
+    SHOW=25 step attention_lengths 60 "$build/attention_bench" --lib "$library" --json "$out/attention_lengths.json"
+    python3 -c 'import torch' 2>/dev/null && SHOW=30 step attention_torch 90 python3 bench/peers/attention_torch.py --json "$out/attention_torch.json"
+fi
 if asked report && command -v cuobjdump >/dev/null; then
     step resources 60 cuobjdump --dump-resource-usage "$library"
     # which kernels hold which tensor-core, tensor-copy and spill instructions
