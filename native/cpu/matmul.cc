@@ -68,8 +68,12 @@ void packB(real<S>* to, const MatmulPlan* plan, int64_t first, int64_t count, in
 template <class S>
 void packColumns(real<S>* to, const S* a, int64_t lda, int64_t first, int64_t M, int64_t k0, int64_t depth) {
     typedef real<S> T;
-    const int64_t readable = least(V<T>::lanes, M - first);
-    for (int64_t k = 0; k < depth; k++) store(to + k * kTileRows, load(a + (k0 + k) * lda + first, readable));  // k ascends: spill is overwritten
+    constexpr int64_t L = V<T>::lanes;
+    for (int64_t k = 0; k < depth; k++) {
+        const S* row = a + (k0 + k) * lda + first;
+        // k and i ascend: what a vector spills beyond its row is overwritten
+        for (int64_t i = 0; i < kTileRows && first + i < M; i += L) store(to + k * kTileRows + i, load(row + i, least(L, M - first - i)));
+    }
 }
 
 /// c = acc + residual, rounded to the storage of c.
