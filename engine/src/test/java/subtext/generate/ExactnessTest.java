@@ -1,0 +1,225 @@
+package subtext.generate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.model.Llama;
+import subtext.model.LlamaConfig;
+import subtext.model.PackedBatch;
+import subtext.random.Philox;
+import subtext.testing.TestDevice;
+import subtext.text.Tokens;
+
+/**
+ * A token's log-probability has one value, to the bit: by the sampler that drew it, by the scorer behind a shared prefix, and by the
+ * training forward; alone or among others, however packed, on any number of threads. The number of tokens compared is
+ * {@code -Dsubtext.test.tokens}, 4,000 unless told.
+ */
+class ExactnessTest {
+    private static final int STOP = 5;
+    private static final int TOKENS = Integer.getInteger("subtext.test.tokens", 4_000);
+
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    void samplerScorerAndTrainerAgreeToTheBit(DType dtype) {
+        compareTokens(dtype, TOKENS);
+    }
+
+    @Tag("slow")
+    @Test
+    void samplerScorerAndTrainerAgreeToTheBitOverAHundredThousandTokens() {
+        compareTokens(DType.F32, 100_000);
+    }
+
+    private static void compareTokens(DType dtype, int wanted) {
+        LlamaConfig config = TestDevice.tiny(true);
+        int compared = 0;
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.scoring(4096, 256), 11);
+                Generator generator = new Generator(llama, new Generator.Limits(37, 14, 150, 200));
+                Scorer scorer = new Scorer(llama, new Scorer.Limits(300, 23, 150))) {
+            for (int round = 0; compared < wanted; round++) {
+                List<Prompt> prompts = prompts(config, 20, 100 + round);
+                List<List<Sample>> samples = generator.draw(prompts, Sampling.exact(STOP, 60));
+                List<Scorer.Request> requests = new ArrayList<>();
+                for (int i = 0; i < prompts.size(); i++) {
+                    requests.add(new Scorer.Request(
+                            prompts.get(i).tokens(), samples.get(i).stream().map(Sample::tokens).toList()));
+                }
+                List<List<Score>> scores = scorer.score(requests);
+                for (int i = 0; i < prompts.size(); i++) {
+                    Tokens prompt = prompts.get(i).tokens();
+                    List<PackedBatch.Sequence> sequences = new ArrayList<>();
+                    for (Sample sample : samples.get(i)) {
+                        sequences.add(PackedBatch.Sequence.next(Tokens.concat(prompt, sample.tokens())));
+                    }
+                    PackedBatch packed = PackedBatch.of(sequences);
+                    double[] trained = packed.rows() == 0 ? new double[0] : llama.logProbs(packed);
+                    for (int j = 0; j < samples.get(i).size(); j++) {
+                        Sample sample = samples.get(i).get(j);
+                        int from = packed.cuSeqlens()[j] + prompt.size() - 1;
+                        double[] ofTrainer = Arrays.copyOfRange(trained, from, from + sample.tokens().size());
+                        assertThat(scores.get(i).get(j).logProbs()).as("scorer, round %d, prompt %d", round, i).isEqualTo(sample.logProbs());
+                        assertThat(ofTrainer).as("trainer, round %d, prompt %d", round, i).isEqualTo(sample.logProbs());
+                        assertThat(scores.get(i).get(j).sum()).isEqualTo(sample.logQ());
+                        compared += sample.tokens().size();
+                    }
+                }
+            }
+        }
+        assertThat(compared).isGreaterThanOrEqualTo(wanted);
+    }
+
+    @Test
+    void aSampleIsTheSameAloneAndInAnyCompany() {
+        LlamaConfig config = TestDevice.tiny(true);
+        List<Prompt> prompts = prompts(config, 9, 7);
+        List<List<Sample>> reference = null;
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12)) {
+            // lanes, prompts, prefill rows, steps between looks
+            for (int[] room : new int[][] {{1, 1, 1, 1}, {2, 1, 7, 3}, {8, 3, 64, 8}, {64, 30, 500, 1}, {64, 30, 500, 16}}) {
+                try (Generator generator = new Generator(llama, new Generator.Limits(room[0], room[1], 150, room[2]), room[3])) {
+                    List<List<Sample>> samples = generator.draw(prompts, Sampling.exact(STOP, 40));
+                    reference = reference == null ? samples : reference;
+                    assertThat(samples).as("room %s", Arrays.toString(room)).isEqualTo(reference);
+                    // in another order, some left out
+                    List<Prompt> fewer = List.of(prompts.get(6), prompts.get(2));
+                    assertThat(generator.draw(fewer, Sampling.exact(STOP, 40)))
+                            .isEqualTo(List.of(reference.get(6), reference.get(2)));
+                }
+            }
+        }
+        assertThat(reference.stream().flatMap(List::stream).filter(Sample::finished).count()).isPositive();
+        assertThat(reference.stream().flatMap(List::stream).filter(s -> !s.finished()).count()).isPositive();
+    }
+
+    @Test
+    void theSameKeyDrawsTheSameAndAnotherKeyAnother() {
+        LlamaConfig config = TestDevice.tiny(true);
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12);
+                Generator generator = new Generator(llama, new Generator.Limits(4, 2, 64, 64))) {
+            List<Sample> samples =
+                    generator.draw(List.of(new Prompt(Tokens.of(3, 1, 4), 5, 6, 5)), Sampling.exact(-1, 30)).getFirst();
+            assertThat(samples.get(0)).isEqualTo(samples.get(2));
+            assertThat(samples.get(0).tokens()).isNotEqualTo(samples.get(1).tokens());
+            assertThat(samples).allMatch(s -> s.tokens().size() == 30 && !s.finished());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    void aSequenceScoresTheSameAloneAndPackedWithOthers(DType dtype) {
+        LlamaConfig config = TestDevice.tiny(false);
+        List<Tokens> texts = new ArrayList<>();
+        for (int i = 0; i < 64; i++) {
+            texts.add(TestDevice.text(config, 2 + Philox.below(3, i, 130), Philox.key(4, i)));
+        }
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.scoring(64 * 132, 64), 13);
+                Scorer scorer = new Scorer(llama, new Scorer.Limits(97, 5, 140))) {
+            List<double[]> alone = texts.stream().map(t -> llama.logProbs(packed(List.of(t)))).toList();
+            for (int size : new int[] {2, 3, 7, 16, 33, 64}) {
+                for (int from = 0; from + size <= texts.size(); from += size) {
+                    PackedBatch batch = packed(texts.subList(from, from + size));
+                    double[] together = llama.logProbs(batch);
+                    for (int j = 0; j < size; j++) {
+                        assertThat(Arrays.copyOfRange(together, batch.cuSeqlens()[j], batch.cuSeqlens()[j + 1]))
+                                .as("sequence %d in a batch of %d", from + j, size)
+                                .isEqualTo(alone.get(from + j));
+                    }
+                }
+            }
+            // behind a cache, cut anywhere, in rooms that force chunks
+            for (int i = 0; i < texts.size(); i++) {
+                Tokens text = texts.get(i);
+                int cut = 1 + Philox.below(5, i, text.size() - 1);
+                double[] cached = scorer.score(text.slice(0, cut), List.of(text.slice(cut, text.size()))).getFirst().logProbs();
+                assertThat(cached)
+                        .as("sequence %d cut at %d", i, cut)
+                        .isEqualTo(Arrays.copyOfRange(alone.get(i), cut - 1, text.size() - 1));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 4})
+    void lossesDoNotDependOnThreads(int threads) {
+        LlamaConfig config = TestDevice.tiny(true);
+        PackedBatch batch = packed(List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2), TestDevice.text(config, 2, 3)));
+        double[][] losses = new double[2][];
+        double[][] gradients = new double[2][];
+        for (int i = 0; i < 2; i++) {
+            try (Device device = TestDevice.open(i == 0 ? 1 : threads);
+                    Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 3), 14)) {
+                losses[i] = llama.forwardBackwardRows(batch, 1);
+                gradients[i] = device.downloadDoubles(llama.gradients().flat());
+            }
+        }
+        assertThat(losses[1]).isEqualTo(losses[0]);
+        assertThat(gradients[1]).isEqualTo(gradients[0]);
+    }
+
+    @Test
+    void trainingLossesAreMinusTheLogProbabilities() {
+        LlamaConfig config = TestDevice.tiny(true);
+        PackedBatch batch = packed(List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2)));
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 3), 14)) {
+            double[] losses = llama.forwardBackwardRows(batch, 0.25);
+            double[] logProbs = llama.logProbs(batch);
+            for (int n = 0; n < losses.length; n++) {
+                assertThat(losses[n]).isEqualTo(-logProbs[n]);
+            }
+        }
+    }
+
+    @Test
+    void aRequestOfMoreContinuationsThanSlotsIsCut() {
+        LlamaConfig config = TestDevice.tiny(true);
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 15);
+                Scorer small = new Scorer(llama, new Scorer.Limits(16, 3, 40));
+                Scorer large = new Scorer(llama, new Scorer.Limits(512, 64, 40))) {
+            List<Tokens> continuations = new ArrayList<>();
+            for (int i = 0; i < 11; i++) {
+                continuations.add(TestDevice.text(config, i % 4 == 3 ? 0 : 3 * i, i));
+            }
+            List<Scorer.Request> requests = List.of(
+                    new Scorer.Request(TestDevice.text(config, 20, 1), continuations),
+                    new Scorer.Request(Tokens.of(7), List.of()),
+                    new Scorer.Request(Tokens.of(7), continuations.subList(0, 3)));
+            assertThat(small.score(requests)).isEqualTo(large.score(requests));
+            assertThat(small.score(requests).get(0).get(3).logProbs()).isEmpty();
+        }
+    }
+
+    private static PackedBatch packed(List<Tokens> texts) {
+        return PackedBatch.of(texts.stream().map(PackedBatch.Sequence::next).toList());
+    }
+
+    /** Prompts of 1 to 100 tokens, each with 1 to 6 samples. */
+    private static List<Prompt> prompts(LlamaConfig config, int count, long seed) {
+        List<Prompt> prompts = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            long key = Philox.key(seed, i);
+            Tokens text = TestDevice.text(config, i == 0 ? 1 : 1 + Philox.below(key, 1, 100), key);
+            long[] keys = new long[1 + Philox.below(key, 2, 6)];
+            for (int j = 0; j < keys.length; j++) {
+                keys[j] = Philox.key(key, j);
+            }
+            prompts.add(new Prompt(text, keys));
+        }
+        return prompts;
+    }
+}
