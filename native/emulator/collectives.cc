@@ -41,7 +41,9 @@ float high(uint32_t pair) { return bits<float>(pair & 0xffff0000u); }
 // of B (16 x 8): column g at the same k (b[0], b[1]); of D (16 x 8): rows g (d[0], d[1]) and g + 8 (d[2], d[3]) at columns 2t, 2t+1.
 void performMma(void *const operands[32], uint32_t mask) {
     if (mask != 0xffffffffu) fail(launchFailure, "mma in a warp of which only lanes %#x exist", mask);
-    alignas(32) float a[16][16], b[16][8], d[16][8];
+    typedef float Row __attribute__((vector_size(32)));  // eight columns
+    float a[16][16];
+    alignas(32) float b[16][8], d[16][8];
     for (unsigned lane = 0; lane < 32; lane++) {
         const Mma &own = *static_cast<Mma *>(operands[lane]);
         const unsigned g = lane / 4, k = lane % 4 * 2;
@@ -54,9 +56,17 @@ void performMma(void *const operands[32], uint32_t mask) {
         d[g][k] = own.d[0], d[g][k + 1] = own.d[1];
         d[g + 8][k] = own.d[2], d[g + 8][k + 1] = own.d[3];
     }
-    for (int i = 0; i < 16; i++)
-        for (int k = 0; k < 16; k++)
-            for (int j = 0; j < 8; j++) d[i][j] += a[k][i] * b[k][j];  // the product of two bf16 is exact in f32
+    for (int first = 0; first < 16; first += 8) {  // eight rows at a time, as many as stay in registers
+        Row sum[8];
+        memcpy(sum, d[first], sizeof sum);
+        for (int k = 0; k < 16; k++) {
+            Row right;
+            memcpy(&right, b[k], sizeof right);
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) sum[i] += a[k][first + i] * right;  // the product of two bf16 is exact in f32
+        }
+        memcpy(d[first], sum, sizeof sum);
+    }
     for (unsigned lane = 0; lane < 32; lane++) {
         float *own = static_cast<Mma *>(operands[lane])->d;
         const unsigned g = lane / 4, j = lane % 4 * 2;

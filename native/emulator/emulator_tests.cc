@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../cuda/common.cuh"
+#include "../test/cublaslt.h"
 
 using st::bf16;
 namespace tc = st::tc;
@@ -695,7 +696,50 @@ static void runsAreReproducible() {
     inOrder("normal");
 }
 
-int main() {
+/// The emulated cuBLASLt, called the way the bench calls the vendor's; its work is queued and recorded like kernels.
+static void cublasLtMultiplies(const char *path) {
+    setenv("SUBTEXT_CUBLASLT", path, 1);
+    const CublasLt lt;
+    expect(lt.present() && lt.path == path, "cuBLASLt opens");
+    if (!lt.present()) return;
+    cudaStream_t stream;
+    cudaStreamCreate(&stream);
+    const int M = 13, N = 7, K = 29;
+    Memory<unsigned char> workspace(CublasLt::workspaceBytes);
+    for (const CublasLt::Layout layout : {CublasLt::Layout::NT, CublasLt::Layout::NN, CublasLt::Layout::TN}) {
+        const bool aT = layout == CublasLt::Layout::TN, bT = layout == CublasLt::Layout::NT;
+        std::vector<bf16> a(M * K), b(K * N);
+        for (size_t i = 0; i < a.size(); i++) a[i] = static_cast<float>(static_cast<int>(random32(static_cast<uint32_t>(i)) % 17) - 8);
+        for (size_t i = 0; i < b.size(); i++) b[i] = static_cast<float>(static_cast<int>(random32(static_cast<uint32_t>(i + 999)) % 17) - 8);
+        Memory<bf16> da(a), db(b);
+        Memory<float> dc(aT ? std::vector<float>(M * N, 5.0f) : std::vector<float>(M * N, NAN));  // NaN: C is not read when beta is 0
+        const CublasLt::Plan plan = lt.plan(layout, M, N, K, true, 4);
+        expect(!plan.algorithms.empty(), "an algorithm");
+        if (plan.algorithms.empty()) continue;
+        cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+        expect(lt.run(plan, 0, dc.at, da.at, db.at, workspace.at, stream) == 0, "cublasLtMatmul");
+        cudaGraph_t graph;
+        cudaGraphExec_t executable;
+        cudaStreamEndCapture(stream, &graph);
+        cudaGraphInstantiate(&executable, graph, 0);
+        cudaGraphLaunch(executable, stream);
+        cudaStreamSynchronize(stream);
+        const std::vector<float> c = dc.values();
+        bool right = true;
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                float want = aT ? 5.0f : 0.0f;  // small integers: exact
+                for (int k = 0; k < K; k++) want += float(a[aT ? k * M + i : i * K + k]) * float(b[bT ? j * K + k : k * N + j]);
+                right &= c[i * N + j] == want;
+            }
+        expect(right, "cuBLASLt product " + std::to_string(static_cast<int>(layout)));
+        cudaGraphExecDestroy(executable);
+        cudaGraphDestroy(graph);
+    }
+    cudaStreamDestroy(stream);
+}
+
+int main(int count, char **arguments) {
     everyThreadOfEveryBlockRunsOnce();
     barriersOrderSharedMemory();
     collectivesAgreeWithTheirDefinition();
@@ -720,6 +764,7 @@ int main() {
     everyAccessIsInBounds();
 #endif
     runsAreReproducible();
+    if (count > 1) cublasLtMultiplies(arguments[1]);
     printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }
