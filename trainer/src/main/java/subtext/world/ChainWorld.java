@@ -30,8 +30,6 @@ public final class ChainWorld {
     /** Salts of the keys drawn from the world's seed. */
     private static final String RULES = "chain rules", ORDER = "chain order";
 
-    private static final int FIRST = ControlTokens.NAMES.size(); // id of state 0
-
     /**
      * What makes a world.
      *
@@ -115,10 +113,16 @@ public final class ChainWorld {
 
     private final Plan plan;
     private final int[][] rules; // [generator][state] -> state
+    private final SymbolTokenizer tokenizer;
+    private final int firstState; // token ids; those of states follow each other, those of rules too
+    private final int firstGenerator;
     private final KeyedOrder order;
 
     public ChainWorld(Plan plan) {
         this.plan = plan;
+        this.tokenizer = new SymbolTokenizer(symbols());
+        this.firstState = tokenizer.id("s0");
+        this.firstGenerator = tokenizer.id(letter(0));
         long key = Philox.key(plan.seed(), RULES);
         this.rules = IntStream.range(0, plan.generators())
                 .mapToObj(g -> Philox.permutation(Philox.key(key, g), plan.states()))
@@ -139,30 +143,30 @@ public final class ChainWorld {
         return rules[generator][state];
     }
 
-    // ---- vocabulary: the six control tokens, then states, then generators, as SymbolTokenizer numbers them --------------------
+    // ---- vocabulary: states, generators and the six control tokens, numbered by the tokenizer ------------------------------------
 
     /** Token id of a state. */
     public int state(int state) {
-        return FIRST + state;
+        return firstState + state;
     }
 
     /** The state of a token id; -1 if the token is not a state. */
     public int stateOf(int token) {
-        return token >= FIRST && token < FIRST + plan.states() ? token - FIRST : -1;
+        return token >= firstState && token < firstState + plan.states() ? token - firstState : -1;
     }
 
     /** Token id of a rule. */
     public int generator(int generator) {
-        return FIRST + plan.states() + generator;
+        return firstGenerator + generator;
     }
 
     /** The rule of a token id; -1 if the token is not a rule. */
     public int generatorOf(int token) {
-        int generator = token - FIRST - plan.states();
+        int generator = token - firstGenerator;
         return generator >= 0 && generator < plan.generators() ? generator : -1;
     }
 
-    /** Names of the tokens that are not control tokens, by id: s0, s1, ..., a, b, ... */
+    /** Names of the tokens that are not control tokens, in the order of their ids: s0, s1, ..., a, b, ... */
     public List<String> symbols() {
         List<String> names = new ArrayList<>();
         for (int s = 0; s < plan.states(); s++) {
@@ -176,17 +180,17 @@ public final class ChainWorld {
 
     /** The tokenizer whose ids the problems are written in. */
     public SymbolTokenizer tokenizer() {
-        return new SymbolTokenizer(symbols());
+        return tokenizer;
     }
 
-    /** The control tokens: ids 0 to 5. */
+    /** The control tokens of the tokenizer. */
     public ControlTokens controls() {
-        return ControlTokens.from(0);
+        return tokenizer.controls();
     }
 
     /** Number of token ids: 30 for Chain-16. */
     public int vocabulary() {
-        return FIRST + plan.states() + plan.generators();
+        return tokenizer.vocabulary();
     }
 
     /** The letter of a rule. */

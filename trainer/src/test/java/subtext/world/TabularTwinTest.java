@@ -215,7 +215,7 @@ class TabularTwinTest {
     void thoughtsThatAreNoThoughtsHaveNoProbability() {
         TabularTwin twin = twin(new TabularTwin.Prior());
         Question question = questions.get(0);
-        for (Tokens bad : List.of(states(), states(0, 1, 2), states(0, 1, 2, 4), states(0, 1, 2, 3, 0), Tokens.of(0, 1, 2, 3))) {
+        for (Tokens bad : List.of(states(), states(0, 1, 2), states(0, 1, 2, 4), states(0, 1, 2, 3, 0), Tokens.of(world.controls().ids()).slice(0, 4))) {
             assertThat(twin.score(List.of(question), List.of(List.of(bad))).get(0).get(0).logJoint())
                     .isEqualTo(Double.NEGATIVE_INFINITY);
             assertThat(twin.logProposal(question, bad)).isEqualTo(Double.NEGATIVE_INFINITY);
