@@ -77,13 +77,14 @@ void launchDelta(const Gradient<T> &call, float *delta, cudaStream_t stream) {
 template <int DP, int MT, int WARPS>
 struct KeySide {
     static constexpr int height = WARPS * MT * 16, threads = WARPS * 32;
-    static constexpr int step = DP <= 128 ? 64 : 32, chunk = DP >= 96 && DP <= 128 && MT == 1 ? 32 : DP > 128 ? 16 : 32;
+    static constexpr int step = DP <= 128 ? 64 : 32, chunk = DP <= 128 ? 32 : 16;
     static constexpr int stageElements = 2 * step * DP;
     static constexpr int sharedBytes = (2 * height * DP + 2 * stageElements) * static_cast<int>(sizeof(bf16)) + 4 * step * 4;
     static constexpr int residents = WARPS >= 8 || 2 * sharedBytes > 220 * 1024 ? 1 : 2;
 };
 
-template <int DP, int MT, int WARPS>
+/// withKeys, withValues: which of dk and dv to make; above head size 128 the registers hold only one of them.
+template <int DP, int MT, int WARPS, bool withKeys, bool withValues>
 __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents)) attentionBackwardKeys(const Gradient<bf16> call) {
     using Shape = KeySide<DP, MT, WARPS>;
     constexpr int warpRows = MT * 16, NC = Shape::chunk / 16;
@@ -137,7 +138,7 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
     const bool idle = warp * warpRows >= valid;
     const Lane16x16<DP, true> rowLane;
     const Lane16x16<DP, false> columnLane;
-    float dk[MT][DP / 8][4] = {}, dv[MT][DP / 8][4] = {};
+    float dk[withKeys ? MT : 1][withKeys ? DP / 8 : 1][4] = {}, dv[withValues ? MT : 1][withValues ? DP / 8 : 1][4] = {};
 
     for (int32_t item = 0; item < total; item++) {
         tc::cp_async_wait<0>();
@@ -158,7 +159,7 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
             const int32_t low = firstQuery + chunk, high = low + Shape::chunk - 1;
             if (idle || high < warpLow || low >= tile.rows || (call.window > 0 && low - warpHigh >= call.window)) continue;
             float s[MT][2 * NC][4] = {}, dp[MT][2 * NC][4] = {};
-#pragma unroll
+#pragma unroll (MT == 2 ? 1 : 4)
             for (int step = 0; step < DP / 16; step++) {
                 uint32_t a[MT][4], b[4];
 #pragma unroll
@@ -172,6 +173,7 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
                         tc::mma_m16n8k16_bf16(s[i][2 * n + 1], a[i], b + 2);
                     }
                 }
+                if constexpr (!withKeys) continue;
 #pragma unroll
                 for (int i = 0; i < MT; i++) tc::ldmatrix_x4(a[i], rowLane(values, warp * warpRows + 16 * i, step));
 #pragma unroll
@@ -220,17 +222,21 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
 #pragma unroll
                 for (int n = 0; n < DP / 16; n++) {
                     uint32_t b[4];
-                    tc::ldmatrix_x4_trans(b, rowLane(dys, chunk + 16 * step, n));
+                    if constexpr (withValues) {
+                        tc::ldmatrix_x4_trans(b, rowLane(dys, chunk + 16 * step, n));
 #pragma unroll
-                    for (int i = 0; i < MT; i++) {
-                        tc::mma_m16n8k16_bf16(dv[i][2 * n], p[i], b);
-                        tc::mma_m16n8k16_bf16(dv[i][2 * n + 1], p[i], b + 2);
+                        for (int i = 0; i < MT; i++) {
+                            tc::mma_m16n8k16_bf16(dv[i][2 * n], p[i], b);
+                            tc::mma_m16n8k16_bf16(dv[i][2 * n + 1], p[i], b + 2);
+                        }
                     }
-                    tc::ldmatrix_x4_trans(b, rowLane(queries, chunk + 16 * step, n));
+                    if constexpr (withKeys) {
+                        tc::ldmatrix_x4_trans(b, rowLane(queries, chunk + 16 * step, n));
 #pragma unroll
-                    for (int i = 0; i < MT; i++) {
-                        tc::mma_m16n8k16_bf16(dk[i][2 * n], ds[i], b);
-                        tc::mma_m16n8k16_bf16(dk[i][2 * n + 1], ds[i], b + 2);
+                        for (int i = 0; i < MT; i++) {
+                            tc::mma_m16n8k16_bf16(dk[i][2 * n], ds[i], b);
+                            tc::mma_m16n8k16_bf16(dk[i][2 * n + 1], ds[i], b + 2);
+                        }
                     }
                 }
             }
@@ -242,13 +248,13 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
     __syncwarp();  // the warp's own keys and values are read for the last time: their place takes the result
 #pragma unroll
     for (int i = 0; i < MT; i++) {
-        roundInto<DP>(keys, warp * warpRows + 16 * i, dk[i], call.scale, call.scale);
-        roundInto<DP>(values, warp * warpRows + 16 * i, dv[i], 1.0f, 1.0f);
+        if constexpr (withKeys) roundInto<DP>(keys, warp * warpRows + 16 * i, dk[i], call.scale, call.scale);
+        if constexpr (withValues) roundInto<DP>(values, warp * warpRows + 16 * i, dv[i], 1.0f, 1.0f);
     }
     __syncwarp();
     const int64_t out = (firstKey + warp * warpRows) * call.stride + tile.head * call.D;
-    storeRows<DP, warpRows>(call.dk + out, call.stride, keys, warp * warpRows, valid - warp * warpRows, call.D);
-    storeRows<DP, warpRows>(call.dv + out, call.stride, values, warp * warpRows, valid - warp * warpRows, call.D);
+    if (withKeys) storeRows<DP, warpRows>(call.dk + out, call.stride, keys, warp * warpRows, valid - warp * warpRows, call.D);
+    if (withValues) storeRows<DP, warpRows>(call.dv + out, call.stride, values, warp * warpRows, valid - warp * warpRows, call.D);
 }
 
 // ---- bf16: dq ---------------------------------------------------------------------------------------------------------
@@ -319,7 +325,7 @@ __global__ void __launch_bounds__(WARPS * 32, (QuerySide<DP, MT, WARPS>::residen
             const int32_t low = block * Shape::step + chunk, high = low + Shape::chunk - 1;
             if (idle || low > warpHigh || (call.window > 0 && high <= warpLow - call.window)) continue;
             float s[MT][2 * NC][4] = {}, dp[MT][2 * NC][4] = {};
-#pragma unroll
+#pragma unroll 4
             for (int step = 0; step < DP / 16; step++) {
                 uint32_t a[MT][4], b[4];
 #pragma unroll
@@ -392,11 +398,11 @@ __global__ void __launch_bounds__(WARPS * 32, (QuerySide<DP, MT, WARPS>::residen
                             valid - warp * warpRows, call.D);
 }
 
-template <int DP, int MT, int WARPS>
+template <int DP, int MT, int WARPS, bool withKeys = true, bool withValues = true>
 void launchKeys(Gradient<bf16> call, int64_t longest, cudaStream_t stream) {
     using Shape = KeySide<DP, MT, WARPS>;
     const int64_t blocks = tileCount(call.N, call.S, longest, call.Hkv, Shape::height, &call.tiles);
-    ST_LAUNCH((attentionBackwardKeys<DP, MT, WARPS>), dim3(static_cast<unsigned>(blocks)), dim3(Shape::threads), Shape::sharedBytes, stream,
+    ST_LAUNCH((attentionBackwardKeys<DP, MT, WARPS, withKeys, withValues>), dim3(static_cast<unsigned>(blocks)), dim3(Shape::threads), Shape::sharedBytes, stream,
               call);
 }
 
@@ -412,13 +418,17 @@ void launchQueries(Gradient<bf16> call, int64_t longest, cudaStream_t stream) {
 template <int DP>
 void launchPadded(const Gradient<bf16> &call, int64_t longest, cudaStream_t stream) {
     constexpr bool large = DP > 128;
-    if (large || longest <= 64) {
+    if constexpr (large) {
+        launchKeys<DP, 1, 4, true, false>(call, longest, stream);
+        launchKeys<DP, 1, 4, false, true>(call, longest, stream);
+        launchQueries<DP, 1, 4>(call, longest, stream);
+    } else if (longest <= 64) {
         launchKeys<DP, 1, 4>(call, longest, stream);
         launchQueries<DP, 1, 4>(call, longest, stream);
     } else {
         constexpr int keyMT = DP <= 64 ? 2 : 1;
-        launchKeys<large ? 16 : DP, keyMT, keyMT == 2 ? 4 : 8>(call, longest, stream);
-        launchQueries<large ? 16 : DP, 2, 4>(call, longest, stream);
+        launchKeys<DP, keyMT, keyMT == 2 ? 4 : 8>(call, longest, stream);
+        launchQueries<DP, 2, 4>(call, longest, stream);
     }
 }
 
