@@ -26,21 +26,23 @@ enum class AWalk { rows, columns };
 /// end of the last vector; otherwise neither is touched beyond column `last` of it.
 template <class T, int R, int NV, AWalk WALK, bool EXACT>
 ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t last, bool add) {
-    constexpr int L = V<T>::lanes;
-    V<T> acc[R][NV];
+    typedef typename V<T>::N N;
+    constexpr int L = V<T>::lanes, Q = kRegisters;  // accumulators are native registers: arrays of structs would live in memory
+    N acc[R][NV * Q];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++) {
+#pragma GCC unroll 16
+        for (int j = 0; j < NV * Q; j++) acc[i][j] = N{};
+    }
     if (add) {
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) {
-                acc[i][j] = EXACT || j < NV - 1 ? load(c + i * ldc + j * L) : load(c + i * ldc + j * L, last);
-            }
-        }
-    } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < R; i++) {
+                const V<T> v = EXACT || j < NV - 1 ? load(c + i * ldc + j * L) : load(c + i * ldc + j * L, last);
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) acc[i][j] = zero<T>();
+                for (int q = 0; q < Q; q++) acc[i][j * Q + q] = v.r[q];
+            }
         }
     }
     // rows in groups of three: base, base + lda, base + 2 lda are addresses the processor forms by itself
@@ -49,15 +51,19 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
 #pragma GCC unroll 8
     for (int g = 0; g < G; g++) base[g] = WALK == AWalk::rows ? a + 3 * g * lda : a;
     for (int64_t k = 0; k < K; k++) {
-        V<T> bv[NV];
+        N bv[NV * Q];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) bv[j] = EXACT || j < NV - 1 ? load(b + j * L) : load(b + j * L, last);
+        for (int j = 0; j < NV; j++) {
+            const V<T> v = EXACT || j < NV - 1 ? load(b + j * L) : load(b + j * L, last);
+#pragma GCC unroll 4
+            for (int q = 0; q < Q; q++) bv[j * Q + q] = v.r[q];
+        }
         b += ldb;
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
-            const V<T> av = broadcast<T>(WALK == AWalk::rows ? base[i / 3][(i % 3) * lda] : base[0][i]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) acc[i][j] = fma(av, bv[j], acc[i][j]);
+            const N av = broadcast<T>(WALK == AWalk::rows ? base[i / 3][(i % 3) * lda] : base[0][i]).r[0];
+#pragma GCC unroll 16
+            for (int j = 0; j < NV * Q; j++) acc[i][j] = nativeFma<T>(av, bv[j], acc[i][j]);
         }
         if constexpr (WALK == AWalk::rows) {
 #pragma GCC unroll 8
@@ -70,8 +76,11 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
     for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) {
-            if (EXACT || j < NV - 1) store(c + i * ldc + j * L, acc[i][j]);
-            else store(c + i * ldc + j * L, acc[i][j], last);
+            V<T> v;
+#pragma GCC unroll 4
+            for (int q = 0; q < Q; q++) v.r[q] = acc[i][j * Q + q];
+            if (EXACT || j < NV - 1) store(c + i * ldc + j * L, v);
+            else store(c + i * ldc + j * L, v, last);
         }
     }
 }

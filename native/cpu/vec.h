@@ -80,7 +80,7 @@ struct I {
     typename Native<T>::ints r[kRegisters];
 };
 
-#define ST_EACH for (int i = 0; i < kRegisters; i++)
+#define ST_EACH _Pragma("GCC unroll 16") for (int i = 0; i < kRegisters; i++)
 
 template <class T>
 ST_INLINE V<T> operator+(V<T> a, V<T> b) {
@@ -129,44 +129,59 @@ ST_INLINE V<T> broadcast(T x) {
     return v;
 }
 
-#if ST_PORTABLE
-/// a * b + c rounded once. In double the product of two floats is exact, and a sum rounded to odd rounds correctly to float.
-ST_INLINE float fusedMultiplyAdd(float a, float b, float c) {
-#if defined(__FMA__) || defined(__aarch64__)
-    return __builtin_fmaf(a, b, c);
-#else
-    const double p = static_cast<double>(a) * b, z = c;
-    const double s = p + z;
-    const double bb = s - p;
-    const double e = (p - (s - bb)) + (z - bb);  // what the sum lost, exactly
-    int64_t u;
-    memcpy(&u, &s, 8);
-    if ((e > 0 || e < 0) && !(u & 1)) u += (e > 0) == (s > 0) ? 1 : -1;
-    double t;
-    memcpy(&t, &u, 8);
-    return static_cast<float>(t);
-#endif
+#if ST_PORTABLE && !defined(__FMA__) && !defined(__aarch64__)
+#define ST_SOFT_FMA 1
+/// a * b + c rounded once, two at a time. In double the product of two floats is exact, and a sum rounded to odd (its last bit set
+/// when it lost anything) rounds correctly to float.
+typedef double Pair __attribute__((vector_size(16)));
+typedef int64_t PairBits __attribute__((vector_size(16)));
+ST_INLINE Pair sumToOdd(Pair p, Pair z) {
+    const Pair s = p + z, back = s - p;
+    const Pair e = (p - (s - back)) + (z - back);  // what the sum lost, exactly
+    PairBits u = reinterpret_cast<PairBits>(s);
+    const PairBits lost = (e > 0) | (e < 0);                    // false for NaN, which infinities leave
+    const PairBits even = (u & 1) - 1;                          // all ones if the last bit is clear
+    const PairBits sign = reinterpret_cast<PairBits>(e) ^ u;    // negative: towards zero
+    const PairBits step = (sign < 0) | 1;
+    u += step & lost & even;
+    return reinterpret_cast<Pair>(u);
 }
-ST_INLINE double fusedMultiplyAdd(double a, double b, double c) { return __builtin_fma(a, b, c); }
+ST_INLINE float fusedMultiplyAdd(float a, float b, float c) {
+    const Pair p = {static_cast<double>(a) * b, 0}, z = {c, 0};
+    return static_cast<float>(sumToOdd(p, z)[0]);
+}
 #else
 ST_INLINE float fusedMultiplyAdd(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-ST_INLINE double fusedMultiplyAdd(double a, double b, double c) { return __builtin_fma(a, b, c); }
 #endif
+ST_INLINE double fusedMultiplyAdd(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
+/// a * b + c on one native register, rounded once.
+template <class T>
+ST_INLINE typename V<T>::N nativeFma(typename V<T>::N a, typename V<T>::N b, typename V<T>::N c) {
+#if ST_AVX512
+    if constexpr (sizeof(T) == 4) return _mm512_fmadd_ps(a, b, c);
+    else return _mm512_fmadd_pd(a, b, c);
+#elif ST_AVX2
+    if constexpr (sizeof(T) == 4) return _mm256_fmadd_ps(a, b, c);
+    else return _mm256_fmadd_pd(a, b, c);
+#else
+#if ST_SOFT_FMA
+    if constexpr (sizeof(T) == 4) {
+        const Pair low = sumToOdd(Pair{a[0], a[1]} * Pair{b[0], b[1]}, Pair{c[0], c[1]});
+        const Pair high = sumToOdd(Pair{a[2], a[3]} * Pair{b[2], b[3]}, Pair{c[2], c[3]});
+        return typename V<T>::N{static_cast<T>(low[0]), static_cast<T>(low[1]), static_cast<T>(high[0]), static_cast<T>(high[1])};
+    }
+#endif
+    for (int j = 0; j < kRegisterBytes / (int)sizeof(T); j++) {
+        c[j] = fusedMultiplyAdd(static_cast<T>(a[j]), static_cast<T>(b[j]), static_cast<T>(c[j]));
+    }
+    return c;
+#endif
+}
 /// a * b + c, rounded once.
 template <class T>
 ST_INLINE V<T> fma(V<T> a, V<T> b, V<T> c) {
-#if ST_AVX512
-    if constexpr (sizeof(T) == 4) c.r[0] = _mm512_fmadd_ps(a.r[0], b.r[0], c.r[0]);
-    else c.r[0] = _mm512_fmadd_pd(a.r[0], b.r[0], c.r[0]);
-#elif ST_AVX2
-    if constexpr (sizeof(T) == 4) ST_EACH c.r[i] = _mm256_fmadd_ps(a.r[i], b.r[i], c.r[i]);
-    else ST_EACH c.r[i] = _mm256_fmadd_pd(a.r[i], b.r[i], c.r[i]);
-#else
-    ST_EACH for (int j = 0; j < kRegisterBytes / (int)sizeof(T); j++) {
-        c.r[i][j] = fusedMultiplyAdd(static_cast<T>(a.r[i][j]), static_cast<T>(b.r[i][j]), static_cast<T>(c.r[i][j]));
-    }
-#endif
+    ST_EACH c.r[i] = nativeFma<T>(a.r[i], b.r[i], c.r[i]);
     return c;
 }
 
@@ -230,13 +245,13 @@ ST_INLINE V<T> select(I<T> m, V<T> yes, V<T> no) {
 template <class T>
 ST_INLINE I<T> bitsOf(V<T> v) {
     I<T> b;
-    memcpy(&b, &v, 64);
+    ST_EACH b.r[i] = reinterpret_cast<typename Native<T>::ints>(v.r[i]);
     return b;
 }
 template <class T>
 ST_INLINE V<T> ofBits(I<T> b) {
     V<T> v;
-    memcpy(&v, &b, 64);
+    ST_EACH v.r[i] = reinterpret_cast<typename Native<T>::vector>(b.r[i]);
     return v;
 }
 template <class T>
@@ -301,18 +316,25 @@ ST_INLINE T greatest(V<T> v) {
 
 // ---- memory -------------------------------------------------------------------------------------------------------------
 
-ST_INLINE V<float> load(const float* p) {
-    V<float> v;
-    memcpy(&v, p, 64);
+// A native register at any address; a memcpy of the whole struct would keep it in memory.
+template <class T>
+struct Unaligned {
+    typedef T vector __attribute__((vector_size(kRegisterBytes), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+ST_INLINE V<T> loadNative(const T* p) {
+    V<T> v;
+    ST_EACH v.r[i] = *reinterpret_cast<const typename Unaligned<T>::vector*>(p + i * (kRegisterBytes / sizeof(T)));
     return v;
 }
-ST_INLINE V<double> load(const double* p) {
-    V<double> v;
-    memcpy(&v, p, 64);
-    return v;
+template <class T>
+ST_INLINE void storeNative(T* p, V<T> v) {
+    ST_EACH *reinterpret_cast<typename Unaligned<T>::vector*>(p + i * (kRegisterBytes / sizeof(T))) = v.r[i];
 }
-ST_INLINE void store(float* p, V<float> v) { memcpy(p, &v, 64); }
-ST_INLINE void store(double* p, V<double> v) { memcpy(p, &v, 64); }
+ST_INLINE V<float> load(const float* p) { return loadNative(p); }
+ST_INLINE V<double> load(const double* p) { return loadNative(p); }
+ST_INLINE void store(float* p, V<float> v) { storeNative(p, v); }
+ST_INLINE void store(double* p, V<double> v) { storeNative(p, v); }
 
 ST_INLINE float widen(bf16 x) {
     const uint32_t u = static_cast<uint32_t>(x.bits) << 16;
