@@ -10,21 +10,21 @@ import java.util.StringJoiner;
 import subtext.bindings.EngineException;
 
 /**
- * Words of a small closed language, separated by white space: each symbol is one token. Ids 0 to 5 are the control tokens, the symbols
- * follow in their order.
+ * Words of a small closed language, separated by white space: each symbol is one token. The symbols have the ids from 0 on in
+ * their order, so an id is the symbol's place; the six control tokens follow.
  */
 public final class SymbolTokenizer implements Tokenizer {
     private final List<String> symbols;
     private final Map<String, Integer> ids = new HashMap<>();
-    private final ControlTokens controls = ControlTokens.from(0);
+    private final ControlTokens controls;
 
     /** @param symbols distinct, without white space, none empty */
     public SymbolTokenizer(List<String> symbols) {
         this.symbols = List.copyOf(symbols);
-        int first = ControlTokens.NAMES.size();
+        this.controls = ControlTokens.from(symbols.size());
         for (int i = 0; i < symbols.size(); i++) {
             String symbol = symbols.get(i);
-            if (symbol.isBlank() || symbol.chars().anyMatch(Character::isWhitespace) || ids.put(symbol, first + i) != null) {
+            if (symbol.isBlank() || symbol.chars().anyMatch(Character::isWhitespace) || ids.put(symbol, i) != null) {
                 throw new IllegalArgumentException("symbols: expected distinct words without white space, got \"" + symbol + "\"");
             }
         }
@@ -74,16 +74,15 @@ public final class SymbolTokenizer implements Tokenizer {
 
     private String join(Tokens tokens, boolean spelled) {
         StringJoiner text = new StringJoiner(" ");
-        int first = ControlTokens.NAMES.size();
         for (int i = 0; i < tokens.size(); i++) {
             int id = tokens.at(i);
             if (id < 0 || id >= vocabulary()) {
                 throw new EngineException.InvalidInput("token " + id + ": the vocabulary has " + vocabulary() + " ids");
             }
-            if (id >= first) {
-                text.add(symbols.get(id - first));
+            if (id < symbols.size()) {
+                text.add(symbols.get(id));
             } else if (spelled) {
-                text.add(ControlTokens.NAMES.get(id));
+                text.add(ControlTokens.NAMES.get(id - symbols.size()));
             }
         }
         return text.toString();

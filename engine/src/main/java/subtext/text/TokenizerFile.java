@@ -272,7 +272,7 @@ final class TokenizerFile {
         ObjectNode document = JSON.createObjectNode();
         document.put("version", "1.0").putNull("truncation").putNull("padding");
         for (int i = 0; i < ControlTokens.NAMES.size(); i++) {
-            addSpecial(document, i, ControlTokens.NAMES.get(i));
+            addSpecial(document, tokenizer.symbols().size() + i, ControlTokens.NAMES.get(i));
         }
         document.putNull("normalizer");
         document.putObject("pre_tokenizer").put("type", "WhitespaceSplit");
@@ -280,11 +280,11 @@ final class TokenizerFile {
         ObjectNode model = document.putObject("model");
         model.put("type", "WordLevel");
         ObjectNode vocabulary = model.putObject("vocab");
-        for (int i = 0; i < ControlTokens.NAMES.size(); i++) {
-            vocabulary.put(ControlTokens.NAMES.get(i), i);
-        }
         for (String symbol : tokenizer.symbols()) {
             vocabulary.put(symbol, tokenizer.id(symbol));
+        }
+        for (int i = 0; i < ControlTokens.NAMES.size(); i++) {
+            vocabulary.put(ControlTokens.NAMES.get(i), tokenizer.symbols().size() + i);
         }
         model.put("unk_token", ControlTokens.NAMES.getFirst());
         write(file, document);
@@ -300,12 +300,12 @@ final class TokenizerFile {
             byId[id] = symbol;
         });
         List<String> all = List.of(byId);
-        int first = ControlTokens.NAMES.size();
-        if (all.size() < first || !all.subList(0, first).equals(ControlTokens.NAMES)) {
-            throw new EngineException.InvalidInput("model.vocab: a WordLevel tokenizer must begin with " + ControlTokens.NAMES);
+        int symbols = all.size() - ControlTokens.NAMES.size();
+        if (symbols < 0 || !all.subList(symbols, all.size()).equals(ControlTokens.NAMES)) {
+            throw new EngineException.InvalidInput("model.vocab: a WordLevel tokenizer must end with " + ControlTokens.NAMES);
         }
         try {
-            return new SymbolTokenizer(all.subList(first, all.size()));
+            return new SymbolTokenizer(all.subList(0, symbols));
         } catch (IllegalArgumentException e) {
             throw new EngineException.InvalidInput(e.getMessage(), e);
         }
