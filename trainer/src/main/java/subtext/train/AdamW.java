@@ -1,0 +1,126 @@
+package subtext.train;
+
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.bindings.Kernels;
+import subtext.bindings.Slab;
+import subtext.bindings.Tensor;
+import subtext.model.Llama;
+
+/**
+ * AdamW over a whole model: two kernel calls, one for the range of the matrices, which decay, one for that of the norms, which do not.
+ * Owns both moments and, where weights are stored in less than f32, master weights. Confined to the device's thread.
+ *
+ * @see <a href="https://arxiv.org/abs/1711.05101">Loshchilov &amp; Hutter 2019</a>, algorithm 2
+ */
+public final class AdamW implements AutoCloseable {
+    /** The constants of the update beside the learning rate. */
+    public record Constants(double beta1, double beta2, double eps, double decay) {}
+
+    private final Llama model;
+    private final Device device;
+    private final Kernels k;
+    private final Slab slab;
+    private final boolean separateMaster;
+    private Tensor master;
+    private Tensor m;
+    private Tensor v;
+    private Tensor squares;
+    private Tensor scratch;
+
+    /** An optimizer for a model opened with gradients. */
+    public AdamW(Llama model) {
+        this.model = model;
+        this.device = model.device();
+        this.k = device.kernels();
+        long n = model.table().size();
+        DType real = model.dtype().real();
+        this.separateMaster = model.dtype() != real;
+        this.slab = device.slab("optimizer", slab -> {
+            m = slab.tensor("m", real, n);
+            v = slab.tensor("v", real, n);
+            squares = slab.tensor("squares", DType.F64, 1);
+            scratch = slab.tensor("sumSquares.scratch", DType.F32, (k.sumSquaresScratchBytes(n) + 3) / 4);
+            master = separateMaster ? slab.tensor("master", real, n) : null;
+        });
+        if (!separateMaster) {
+            master = model.weights().flat();
+        }
+    }
+
+    /** Sets the weights and clears both moments. */
+    public void start(float[] weights) {
+        restore(weights, null, null);
+    }
+
+    /** Sets weights and moments; {@code null} moments are zero. */
+    void restore(float[] weights, float[] m, float[] v) {
+        model.upload(weights);
+        if (separateMaster) {
+            device.upload(master, weights);
+        }
+        put(this.m, m);
+        put(this.v, v);
+    }
+
+    private void put(Tensor tensor, float[] values) {
+        if (values == null) {
+            device.zero(tensor);
+        } else {
+            device.upload(tensor, values);
+        }
+    }
+
+    /** The global norm of the gradients; not finite if any of them is not. */
+    public double gradientNorm() {
+        k.sumSquares(squares, model.gradients().flat(), scratch);
+        return Math.sqrt(device.downloadDoubles(squares)[0]);
+    }
+
+    /**
+     * Updates the weights from the model's gradients.
+     *
+     * @param gradientScale factor of the gradients, for clipping
+     * @param update number of this update, from 1
+     */
+    public void update(double gradientScale, double learningRate, Constants c, long update) {
+        long decayed = model.table().decayed();
+        range(0, decayed, gradientScale, learningRate, c, c.decay(), update);
+        range(decayed, model.table().size(), gradientScale, learningRate, c, 0, update);
+    }
+
+    private void range(long from, long to, double scale, double learningRate, Constants c, double decay, long update) {
+        k.adamw(
+                model.weights().flat().rows(from, to),
+                master.rows(from, to),
+                m.rows(from, to),
+                v.rows(from, to),
+                model.gradients().flat().rows(from, to),
+                scale,
+                learningRate,
+                c.beta1(),
+                c.beta2(),
+                c.eps(),
+                decay,
+                update);
+    }
+
+    /** The weights at full precision, flat in the order of the table. */
+    public float[] weights() {
+        return device.downloadFloats(master);
+    }
+
+    float[] firstMoment() {
+        return device.downloadFloats(m);
+    }
+
+    float[] secondMoment() {
+        return device.downloadFloats(v);
+    }
+
+    /** Frees the moments. */
+    @Override
+    public void close() {
+        slab.close();
+    }
+}

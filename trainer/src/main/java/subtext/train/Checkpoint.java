@@ -1,0 +1,141 @@
+package subtext.train;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import subtext.bindings.EngineException;
+import subtext.io.AtomicFiles;
+import subtext.io.Safetensors;
+import subtext.run.Manifest;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * Training states on disk: a folder per checkpoint, {@code step-001000/{optimizer.safetensors, state.json, COMPLETE}}. The folder is
+ * written under a temporary name, every file flushed, {@code COMPLETE} with the digests of the others last, then renamed. What is read is
+ * checked against the digests; a damaged checkpoint is passed over for the one before it, of which at least one is kept.
+ *
+ * <p>The weights are stored flat at full precision together with both moments, so a resumed training goes on with the same bits.
+ */
+public final class Checkpoint {
+    static final String COMPLETE = "COMPLETE";
+    private static final String TENSORS = "optimizer.safetensors";
+    private static final String STATE = "state.json";
+    private static final JsonMapper JSON = JsonMapper.builder().build();
+
+    /**
+     * All of a training.
+     *
+     * @param weights flat in the order of the parameter table, as are the moments
+     */
+    public record Content(TrainState state, float[] weights, float[] firstMoment, float[] secondMoment) {}
+
+    private Checkpoint() {}
+
+    /** Writes a checkpoint into a folder of checkpoints and deletes all but the newest {@code keep}. */
+    static Path write(Path folder, Content content, int keep) throws IOException {
+        Files.createDirectories(folder);
+        for (Path leftover : list(folder, ".")) {
+            delete(leftover); // of a write that was killed
+        }
+        String name = String.format("step-%06d", content.state().step());
+        Path temporary = folder.resolve("." + name + AtomicFiles.TEMPORARY);
+        Files.createDirectories(temporary);
+        List<Long> shape = List.of((long) content.weights().length);
+        Safetensors.write(
+                temporary.resolve(TENSORS),
+                List.of(
+                        Safetensors.Entry.floats("weights", Safetensors.Type.F32, shape, content.weights(), 0),
+                        Safetensors.Entry.floats("m", Safetensors.Type.F32, shape, content.firstMoment(), 0),
+                        Safetensors.Entry.floats("v", Safetensors.Type.F32, shape, content.secondMoment(), 0)),
+                Map.of());
+        AtomicFiles.write(temporary.resolve(STATE), JSON.writeValueAsString(content.state()));
+        Manifest.write(temporary, COMPLETE, TENSORS, STATE);
+        Path target = folder.resolve(name);
+        if (Files.exists(target)) {
+            delete(target); // a damaged one of the same step that was passed over
+        }
+        AtomicFiles.move(temporary, target);
+        List<Path> all = list(folder, "step-");
+        for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
+            delete(old);
+        }
+        return target;
+    }
+
+    /**
+     * The newest checkpoint of a folder that is complete and undamaged.
+     *
+     * @param notice told, in one line each, of checkpoints passed over
+     */
+    static Optional<Content> newest(Path folder, Consumer<String> notice) throws IOException {
+        if (!Files.isDirectory(folder)) {
+            return Optional.empty();
+        }
+        for (Path checkpoint : list(folder, "step-").reversed()) {
+            try {
+                return Optional.of(read(checkpoint));
+            } catch (EngineException.CorruptFile e) {
+                notice.accept(e.getMessage() + "; going on from the checkpoint before it");
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * Reads a checkpoint.
+     *
+     * @throws EngineException.CorruptFile if a file is missing or its digest is not the recorded one
+     */
+    public static Content read(Path checkpoint) throws IOException {
+        verify(checkpoint);
+        try (Safetensors tensors = Safetensors.open(checkpoint.resolve(TENSORS))) {
+            return new Content(
+                    JSON.readValue(Files.readString(checkpoint.resolve(STATE)), TrainState.class),
+                    tensors.floats("weights"),
+                    tensors.floats("m"),
+                    tensors.floats("v"));
+        } catch (JacksonException e) {
+            throw new EngineException.CorruptFile(checkpoint.resolve(STATE) + ": " + e.getOriginalMessage(), e);
+        }
+    }
+
+    /**
+     * Checks the digests of a checkpoint.
+     *
+     * @throws EngineException.CorruptFile naming the file that is missing or damaged
+     */
+    public static void verify(Path checkpoint) throws IOException {
+        Manifest.verify(checkpoint, COMPLETE);
+    }
+
+    private static List<Path> list(Path folder, String prefix) throws IOException {
+        try (Stream<Path> entries = Files.list(folder)) {
+            return new ArrayList<>(entries.filter(entry -> entry.getFileName().toString().startsWith(prefix))
+                    .sorted(Comparator.comparing(entry -> entry.getFileName().toString()))
+                    .toList());
+        }
+    }
+
+    /** Deletes a folder and what is in it; {@code COMPLETE} first, so that a half-deleted checkpoint is not taken for a whole one. */
+    static void delete(Path folder) throws IOException {
+        Files.deleteIfExists(folder.resolve(COMPLETE));
+        try (Stream<Path> entries = Files.walk(folder)) {
+            entries.sorted(Comparator.reverseOrder()).forEach(entry -> {
+                try {
+                    Files.delete(entry);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,229 @@
+package subtext.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+import subtext.bindings.EngineException;
+import subtext.data.BatchLoader;
+import subtext.data.Cursor;
+import subtext.data.Sequence;
+import subtext.io.Safetensors;
+import subtext.model.Llama;
+import subtext.model.PackedBatch;
+
+/**
+ * The training loop: load, forward and backward in micro-batches, norm, guard, clip, update, save. A training is a function of (initial
+ * weights, plan, dataset); interrupted at any point it is resumed from its newest checkpoint and ends with the same bits.
+ *
+ * <p>Confined to the device's thread; the next batch is put together on another one meanwhile.
+ */
+public final class Trainer {
+    /** Norms seen before the spike guard trusts their mean. */
+    private static final int SPIKE_HISTORY = 20;
+
+    private static final double NORM_MEMORY = 0.95;
+
+    private final Llama model;
+    private final AdamW optimizer;
+
+    public Trainer(Llama model, AdamW optimizer) {
+        this.model = model;
+        this.optimizer = optimizer;
+    }
+
+    /**
+     * What came out.
+     *
+     * @param state where the training ended
+     * @param weights flat, at full precision: the last, or those of the lowest development loss
+     * @param chosenStep step they are of
+     */
+    public record Result(TrainState state, float[] weights, int chosenStep) {}
+
+    /**
+     * Trains, or goes on.
+     *
+     * @param plan how
+     * @param loader on what; its budget is the plan's
+     * @param initial weights to start from, flat in the order of the parameter table
+     * @param folder of the checkpoints; where it holds one, training goes on from it
+     * @param stopping early stopping, if wanted
+     * @param listener told what happens
+     * @throws EngineException.NonFiniteLoss if loss or gradient is not finite; the weights are then as before the step
+     */
+    public Result train(
+            TrainPlan plan,
+            BatchLoader loader,
+            float[] initial,
+            Path folder,
+            Optional<EarlyStopping> stopping,
+            Consumer<TrainEvent> listener)
+            throws IOException {
+        TrainState state = TrainState.START;
+        var found = Checkpoint.newest(folder, line -> listener.accept(new TrainEvent.Notice(line)));
+        if (found.isPresent()) {
+            Checkpoint.Content content = found.get();
+            if (content.weights().length != initial.length) {
+                throw new EngineException.CorruptFile(folder + ": the checkpoint holds " + content.weights().length
+                        + " parameters, the model has " + initial.length);
+            }
+            state = content.state();
+            optimizer.restore(content.weights(), content.firstMoment(), content.secondMoment());
+            listener.accept(new TrainEvent.Resumed(state.step()));
+        } else {
+            optimizer.start(initial);
+        }
+        int saved = found.isPresent() ? state.step() : -1;
+        CompletableFuture<Packed> ahead = load(loader, plan, state.cursor());
+        while (state.step() < plan.steps() && !exhausted(state, stopping)) {
+            long from = System.nanoTime();
+            Packed batch = ahead.join();
+            ahead = load(loader, plan, batch.next());
+            state = step(plan, state, batch, saved, folder, from, listener);
+            boolean measured = false;
+            if (stopping.isPresent() && (state.step() % stopping.get().every() == 0 || state.step() == plan.steps())) {
+                state = measure(plan, state, stopping.get(), folder, listener);
+                measured = true;
+            }
+            boolean due = plan.checkpointEvery() > 0 && state.step() % plan.checkpointEvery() == 0;
+            if (due || measured || state.step() == plan.steps()) {
+                Path written = Checkpoint.write(
+                        folder,
+                        new Checkpoint.Content(state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment()),
+                        plan.keep());
+                saved = state.step();
+                listener.accept(new TrainEvent.Saved(saved, written));
+            }
+        }
+        if (stopping.isPresent() && state.bestStep() > 0) {
+            try (Safetensors best = Safetensors.open(best(folder, state.bestStep()))) {
+                return new Result(state, best.floats("weights"), state.bestStep());
+            }
+        }
+        return new Result(state, optimizer.weights(), state.step());
+    }
+
+    private TrainState step(
+            TrainPlan plan, TrainState state, Packed batch, int saved, Path folder, long fromNanos, Consumer<TrainEvent> listener) {
+        model.zeroGradients();
+        double sum = 0;
+        for (PackedBatch micro : batch.micro()) {
+            sum += model.forwardBackward(micro, 1 / batch.weight());
+        }
+        double loss = sum / batch.weight();
+        double norm = optimizer.gradientNorm();
+        if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
+            throw new EngineException.NonFiniteLoss("step " + (state.step() + 1) + ": loss " + loss + ", gradient norm " + norm
+                    + " in the batch at " + state.cursor() + "; the weights are unchanged, the last checkpoint is "
+                    + (saved < 0 ? "none" : folder.resolve(String.format("step-%06d", saved)))
+                    + "; try a lower training.learningRate or more training.warmup");
+        }
+        boolean spike = plan.spike() > 0 && state.updates() >= SPIKE_HISTORY && norm > plan.spike() * state.meanNorm();
+        double learningRate = plan.schedule().at(state.step());
+        if (!spike) {
+            double scale = plan.clip() > 0 && norm > plan.clip() ? plan.clip() / norm : 1;
+            optimizer.update(scale, learningRate, plan.adamw(), state.updates() + 1);
+        }
+        double meanNorm = state.updates() == 0 ? norm : NORM_MEMORY * state.meanNorm() + (1 - NORM_MEMORY) * norm;
+        boolean tail = state.step() >= plan.steps() - Math.max(1, plan.steps() / 10);
+        double seconds = (System.nanoTime() - fromNanos) * 1e-9;
+        TrainState after = new TrainState(
+                state.step() + 1,
+                state.updates() + (spike ? 0 : 1),
+                batch.next(),
+                spike ? state.meanNorm() : meanNorm,
+                state.tokens() + batch.rows(),
+                state.tailLoss() + (tail ? loss : 0),
+                state.tailSteps() + (tail ? 1 : 0),
+                state.bestStep(),
+                state.bestLoss(),
+                state.seconds() + seconds);
+        listener.accept(
+                new TrainEvent.Step(after.step(), plan.steps(), loss, norm, learningRate, batch.rows() / seconds, spike));
+        return after;
+    }
+
+    private boolean exhausted(TrainState state, Optional<EarlyStopping> stopping) {
+        return stopping.isPresent()
+                && state.bestStep() > 0
+                && state.step() - state.bestStep() >= stopping.get().every() * stopping.get().patience();
+    }
+
+    /** Measures the development loss and keeps the weights if it is the lowest. */
+    private TrainState measure(
+            TrainPlan plan, TrainState state, EarlyStopping stopping, Path folder, Consumer<TrainEvent> listener)
+            throws IOException {
+        double loss = loss(stopping.development(), plan.microTokens());
+        boolean best = loss < state.bestLoss();
+        listener.accept(new TrainEvent.Development(state.step(), loss, best));
+        if (!best) {
+            return state;
+        }
+        Files.createDirectories(folder);
+        float[] weights = optimizer.weights();
+        Safetensors.write(
+                best(folder, state.step()),
+                List.of(Safetensors.Entry.floats("weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
+                Map.of());
+        // the file of the best before stays: a kill before the next checkpoint goes back to a state that still names it
+        return new TrainState(
+                state.step(),
+                state.updates(),
+                state.cursor(),
+                state.meanNorm(),
+                state.tokens(),
+                state.tailLoss(),
+                state.tailSteps(),
+                state.step(),
+                loss,
+                state.seconds());
+    }
+
+    /** Mean loss of sequences under the weights as they are, nats per token. */
+    public double loss(List<Sequence> sequences, int rows) {
+        double sum = 0;
+        double weight = 0;
+        BatchLoader.Batch all = new BatchLoader.Batch(sequences, Cursor.START);
+        for (List<Sequence> group : all.groups(rows)) {
+            PackedBatch batch = pack(group);
+            for (double logProb : model.logProbs(batch)) {
+                sum -= logProb;
+            }
+            weight += batch.weight();
+        }
+        return sum / weight;
+    }
+
+    private static Path best(Path folder, int step) {
+        return folder.resolve(String.format("best-%06d.safetensors", step));
+    }
+
+    /** A batch ready to be staged. */
+    private record Packed(List<PackedBatch> micro, double weight, int rows, Cursor next) {}
+
+    private static CompletableFuture<Packed> load(BatchLoader loader, TrainPlan plan, Cursor from) {
+        return CompletableFuture.supplyAsync(() -> {
+            BatchLoader.Batch batch = loader.load(from);
+            List<PackedBatch> micro = new ArrayList<>();
+            double weight = 0;
+            for (List<Sequence> group : batch.groups(plan.microTokens())) {
+                PackedBatch packed = pack(group);
+                weight += packed.weight();
+                micro.add(packed);
+            }
+            return new Packed(micro, weight, batch.rows(), batch.next());
+        });
+    }
+
+    static PackedBatch pack(List<Sequence> pieces) {
+        return PackedBatch.of(pieces.stream()
+                .map(piece -> PackedBatch.Sequence.next(piece.tokens(), piece.weights()))
+                .toList());
+    }
+}
