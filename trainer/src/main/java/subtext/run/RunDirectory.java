@@ -1,0 +1,227 @@
+package subtext.run;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import subtext.bindings.EngineException;
+import subtext.em.LatentPart;
+import subtext.io.AtomicFiles;
+import subtext.train.Checkpoint;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * The folder of a run, its paths by name, and the lock that keeps a second process out. Each finished piece is one file or folder that is
+ * there whole or not at all; to resume is to look at what is there.
+ *
+ * <pre>
+ * run.json                                     configuration and provenance
+ * metrics.jsonl  metrics.csv  report.json      what was measured
+ * lock                                         held while a process works here
+ * seeds/0/iterations/00/checkpoint/step-001000/{optimizer.safetensors, state.json, COMPLETE}
+ *                      /model/{config.json, model.safetensors, tokenizer.json}
+ *                      /result.json  DONE      DONE holds the digests of model and result
+ * seeds/0/iterations/01/latents/part-00000.jsonl ...
+ * seeds/0/baselines/oracle/...                 as an iteration
+ * </pre>
+ */
+public final class RunDirectory implements AutoCloseable {
+    /** Ends a finished stage. */
+    public static final String DONE = "DONE";
+
+    private static final String RUN = "run.json";
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .disable(tools.jackson.databind.MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
+            .enable(tools.jackson.databind.SerializationFeature.INDENT_OUTPUT)
+            .build();
+
+    private final Path root;
+    private final FileChannel channel;
+    private final FileLock lock;
+    private final boolean resumed;
+
+    private RunDirectory(Path root, FileChannel channel, FileLock lock, boolean resumed) {
+        this.root = root;
+        this.channel = channel;
+        this.lock = lock;
+        this.resumed = resumed;
+    }
+
+    /**
+     * Starts a run in a new folder, or goes on with one.
+     *
+     * @param resume whether an existing run is wanted
+     * @param provenance what computed it, as JSON values by name
+     * @throws EngineException.InvalidConfig if there is a run and it was not to be resumed, or it was made with other settings
+     * @throws EngineException.InvalidInput if another process works there
+     */
+    public static RunDirectory open(Path root, boolean resume, RunConfig config, java.util.Map<String, Object> provenance)
+            throws IOException {
+        boolean exists = Files.exists(root.resolve(RUN));
+        if (exists && !resume) {
+            throw new EngineException.InvalidConfig(
+                    "run: " + root + " holds a run; go on with it by --resume, or name another folder by --run");
+        }
+        Files.createDirectories(root);
+        Path file = root.resolve("lock");
+        FileChannel channel = FileChannel.open(
+                file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        FileLock lock = null;
+        try {
+            lock = channel.tryLock();
+        } catch (OverlappingFileLockException e) {
+            // this very process works there: said below
+        }
+        if (lock == null) {
+            String owner = Files.readString(file).strip();
+            channel.close();
+            throw new EngineException.InvalidInput("run: " + root + " is in use by " + (owner.isEmpty() ? "another process" : owner));
+        }
+        channel.truncate(0);
+        AtomicFiles.writeFully(
+                channel,
+                ByteBuffer.wrap(("process " + ProcessHandle.current().pid() + "\n").getBytes(StandardCharsets.UTF_8)));
+        try {
+            if (exists) {
+                differ(storedConfig(root), config);
+            } else {
+                ObjectNode tree = JSON.createObjectNode();
+                tree.set("config", JSON.readTree(config.toJson()));
+                tree.set("provenance", JSON.valueToTree(provenance));
+                AtomicFiles.write(root.resolve(RUN), JSON.writeValueAsString(tree) + "\n");
+            }
+        } catch (RuntimeException | Error e) {
+            channel.close();
+            throw e;
+        }
+        return new RunDirectory(root, channel, lock, exists);
+    }
+
+    /** The configuration of an existing run. */
+    public static RunConfig storedConfig(Path root) {
+        Path file = root.resolve(RUN);
+        try {
+            return RunConfig.fromJson(JSON.readTree(Files.readString(file)).path("config").toString());
+        } catch (IOException e) {
+            throw new EngineException.InvalidInput("run: cannot read " + file + ": is " + root + " the folder of a run?", e);
+        } catch (JacksonException e) {
+            throw new EngineException.CorruptFile(file + ": not JSON: " + e.getOriginalMessage(), e);
+        }
+    }
+
+    /** Refuses settings that would change results; the device may change. */
+    private static void differ(RunConfig stored, RunConfig wanted) {
+        JsonNode before = JSON.readTree(stored.toJson());
+        JsonNode now = JSON.readTree(wanted.toJson());
+        List<String> differences = new ArrayList<>();
+        differences("", before, now, differences);
+        differences.removeIf(line -> line.startsWith("device.backend") || line.startsWith("device.threads") || line.startsWith("device.slots"));
+        if (!differences.isEmpty()) {
+            throw new EngineException.InvalidConfig("run: started with other settings: " + String.join("; ", differences)
+                    + "; resume with those, or name another folder by --run");
+        }
+    }
+
+    private static void differences(String key, JsonNode before, JsonNode now, List<String> into) {
+        if (before.isObject()) {
+            for (var entry : before.properties()) {
+                String name = key.isEmpty() ? entry.getKey() : key + "." + entry.getKey();
+                differences(name, entry.getValue(), now.path(entry.getKey()), into);
+            }
+        } else if (!before.equals(now)) {
+            into.add(key + " was " + before + ", is " + now);
+        }
+    }
+
+    /** The folder. */
+    public Path root() {
+        return root;
+    }
+
+    /** Whether the run had been started before. */
+    public boolean resumed() {
+        return resumed;
+    }
+
+    /** {@code seeds/0}. */
+    public Path seed(long seed) {
+        return root.resolve("seeds").resolve(Long.toString(seed));
+    }
+
+    /** The file of one line of JSON per thing measured. */
+    public Path metrics() {
+        return root.resolve("metrics.jsonl");
+    }
+
+    /** The table of iterations and baselines. */
+    public Path csv() {
+        return root.resolve("metrics.csv");
+    }
+
+    /** The final report, as {@code em --json} prints it. */
+    public Path report() {
+        return root.resolve("report.json");
+    }
+
+    /** Lets others in. */
+    @Override
+    public void close() throws IOException {
+        lock.release();
+        channel.close();
+    }
+
+    /**
+     * What {@link #verify} found.
+     *
+     * @param files how many were checked
+     * @param problems one line for each file that is missing or damaged
+     */
+    public record Verified(int files, List<String> problems) {}
+
+    /**
+     * Checks the digest of everything in a run that has one: thoughts, checkpoints, models and results.
+     *
+     * @param progress told each path before it is checked
+     */
+    public static Verified verify(Path root, Consumer<Path> progress) throws IOException {
+        storedConfig(root);
+        int files = 1;
+        List<String> problems = new ArrayList<>();
+        List<Path> all;
+        try (Stream<Path> walk = Files.walk(root)) {
+            all = walk.sorted().toList();
+        }
+        for (Path path : all) {
+            String name = path.getFileName().toString();
+            try {
+                if (name.startsWith("part-") && name.endsWith(".jsonl")) {
+                    progress.accept(path);
+                    LatentPart.read(path, null);
+                    files++;
+                } else if (name.startsWith("step-") && Files.isDirectory(path)) {
+                    progress.accept(path);
+                    Checkpoint.verify(path);
+                    files += 2;
+                } else if (name.equals(DONE)) {
+                    progress.accept(path);
+                    files += Manifest.verify(path.getParent(), DONE);
+                }
+            } catch (EngineException.CorruptFile e) {
+                problems.add(e.getMessage());
+            }
+        }
+        return new Verified(files, List.copyOf(problems));
+    }
+}
