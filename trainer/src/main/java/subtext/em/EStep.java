@@ -37,8 +37,9 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
             List<ScoredSample> scored = new ArrayList<>();
             for (int k = 0; k < samples; k++) {
                 Sample sample = drawn.get(i).get(k);
+                Tokens thought = thoughts.get(i).get(k);
                 scored.add(new ScoredSample(
-                        thoughts.get(i).get(k), sample.finished(), sample.logQ(), scores.get(i).get(k)));
+                        thought, sample.finished() && model.usable(thought), sample.logQ(), scores.get(i).get(k)));
             }
             Question question = questions.get(i);
             int chosen = selection.choose(

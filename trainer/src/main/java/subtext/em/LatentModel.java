@@ -28,4 +28,9 @@ public interface LatentModel {
      * @return element [i][k]: the score of thought k of question i
      */
     List<List<JointScore>> score(List<Question> questions, List<List<Tokens>> latents);
+
+    /** Whether a finished thought may go into training: a network may draw markers inside one, which would break the grammar. */
+    default boolean usable(Tokens thought) {
+        return true;
+    }
 }

@@ -6,8 +6,8 @@ import subtext.text.Tokens;
  * A drawn thought with its probabilities, in nats.
  *
  * @param thought its tokens, without the closing marker
- * @param finished the closing marker was drawn before the length limit
- * @param logQ log q(z | x, context) of what was drawn, the closing marker included if finished
+ * @param finished the closing marker was drawn before the length limit and no other marker stands in the thought: it may be chosen
+ * @param logQ log q(z | x, context) of what was drawn, the closing marker included if it was
  * @param score log p of the thought with its closing marker, and of the text after it
  */
 public record ScoredSample(Tokens thought, boolean finished, double logQ, JointScore score) {

@@ -1,0 +1,18 @@
+/** Data, training, expectation-maximisation, measurement and run directories. */
+module subtext.trainer {
+    requires transitive subtext.engine;
+    requires tools.jackson.databind;
+
+    exports subtext.data;
+    exports subtext.em;
+    exports subtext.evaluate;
+    exports subtext.run;
+    exports subtext.train;
+    exports subtext.world;
+
+    // records are read and written by Jackson
+    opens subtext.em to tools.jackson.databind;
+    opens subtext.run to tools.jackson.databind;
+    opens subtext.train to tools.jackson.databind;
+    opens subtext.data to tools.jackson.databind;
+}

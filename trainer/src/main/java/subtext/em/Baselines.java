@@ -1,0 +1,119 @@
+package subtext.em;
+
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import subtext.data.Annotated;
+import subtext.data.Dataset;
+import subtext.data.Document;
+import subtext.data.SequenceBuilder;
+import subtext.model.LlamaConfig;
+import subtext.run.Seeds;
+import subtext.train.EarlyStopping;
+import subtext.train.TrainPlan;
+
+/**
+ * The recipes of the baselines. All start from the initial weights of the run and use the M-step's learning rates, stretched where there are
+ * more steps. Compute is counted in tokens of a forward pass: a trained token costs three, a drawn or scored one costs one.
+ *
+ * <ul>
+ *   <li>{@code raw-token-match}: the raw corpus, as many documents per step and steps as an M-step: the same text is seen as often
+ *   <li>{@code raw-flop-match}: the raw corpus, as many tokens as an M-step: the same training compute
+ *   <li>{@code raw-total-flop-match}: the raw corpus, the compute of the warm start and all iterations, E-steps included, with early
+ *       stopping on development documents
+ *   <li>{@code raw-plus-teacher}: half raw corpus, half the warm start's documents with their thoughts; no EM
+ *   <li>{@code warm-step-match}: the warm start trained as long as an M-step
+ *   <li>{@code oracle}: an M-step on the true thoughts
+ * </ul>
+ */
+final class Baselines {
+    private static final double TEACHER_SHARE = 0.5;
+    /** Development measurements per M-step of steps, and how many without gain end a training. */
+    private static final int MEASUREMENTS = 10;
+
+    private static final int PATIENCE = 10;
+
+    private final Material material;
+    private final EmPlan plan;
+    private final Seeds seeds;
+    private final LlamaConfig config;
+    private final List<EmReport.Iteration> iterations;
+
+    /** @param iterations all of the run: what their compute was */
+    Baselines(Material material, EmPlan plan, Seeds seeds, LlamaConfig config, List<EmReport.Iteration> iterations) {
+        this.material = material;
+        this.plan = plan;
+        this.seeds = seeds;
+        this.config = config;
+        this.iterations = iterations;
+    }
+
+    /** The recipe of a name; empty for {@code warm-step-match}, which is the warm start itself, and for an oracle where no truth is known. */
+    Optional<Recipe> recipe(String name) {
+        TrainPlan training = plan.training();
+        return switch (name) {
+            case "raw-token-match" -> {
+                int tokens = Math.max(1, (int) Math.round(training.tokens() * rows(rawCorpus()) / rows(material.warmStart())));
+                yield Optional.of(new Recipe(raw(name), training.withTokens(tokens), Optional.empty(), false, ""));
+            }
+            case "raw-flop-match" -> Optional.of(new Recipe(raw(name), training, Optional.empty(), false, ""));
+            case "raw-total-flop-match" -> {
+                int steps = totalSteps();
+                EarlyStopping stopping = new EarlyStopping(
+                        material.development().stream()
+                                .map(document -> builder(name).build(Annotated.raw(document), 0))
+                                .flatMap(sequence -> java.util.stream.IntStream.range(0, sequence.pieces(config.context()))
+                                        .mapToObj(i -> sequence.piece(i, config.context())))
+                                .toList(),
+                        Math.max(1, training.steps() / MEASUREMENTS),
+                        PATIENCE);
+                yield Optional.of(new Recipe(
+                        raw(name), training.withSteps(steps), Optional.of(stopping), false, "budget of " + steps + " steps, early stopping"));
+            }
+            case "raw-plus-teacher" -> Optional.of(new Recipe(
+                    new Dataset.Mixture(
+                            raw(name), Dataset.shuffled(material.warmStart(), builder(name), seeds.shuffle(name + " teacher")), TEACHER_SHARE),
+                    training,
+                    Optional.empty(),
+                    true,
+                    String.format(Locale.ROOT, "%.0f %% of the documents of a batch are the warm start's", 100 * TEACHER_SHARE)));
+            case "oracle" -> material.oracle()
+                    .map(documents -> new Recipe(
+                            Dataset.shuffled(documents, builder(name), seeds.shuffle(name)), training, Optional.empty(), true, ""));
+            case "warm-step-match" -> Optional.empty();
+            default -> throw new IllegalArgumentException("baseline: " + name);
+        };
+    }
+
+    private Dataset raw(String name) {
+        return Dataset.shuffled(rawCorpus(), builder(name), seeds.shuffle(name));
+    }
+
+    private List<Annotated> rawCorpus() {
+        return material.corpus().stream().map(Annotated::raw).toList();
+    }
+
+    private SequenceBuilder builder(String name) {
+        return new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare());
+    }
+
+    /** Steps of raw training that cost what the whole run did. */
+    private int totalSteps() {
+        double keysWith = rows(material.warmStart()) / 2;
+        double keysWithout = rows(rawCorpus()) / 2;
+        double flops = 0;
+        for (EmReport.Iteration iteration : iterations) {
+            long drawn = iteration.drawn().map(EmReport.Draws::tokens).orElse(0L);
+            flops += config.forwardFlops(keysWith) * (3.0 * iteration.mTokens() + drawn);
+        }
+        return (int) Math.ceil(flops / (3.0 * config.forwardFlops(keysWithout) * plan.training().tokens()));
+    }
+
+    /** Mean predicted tokens of a document. */
+    private double rows(List<Annotated> documents) {
+        return documents.stream()
+                .mapToInt(document -> builder("rows").build(document, 0).rows())
+                .average()
+                .orElse(1);
+    }
+}

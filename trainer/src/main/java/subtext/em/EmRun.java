@@ -1,0 +1,237 @@
+package subtext.em;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import subtext.bindings.Backend;
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.bindings.DeviceOptions;
+import subtext.bindings.EngineException;
+import subtext.io.AtomicFiles;
+import subtext.model.LlamaConfig;
+import subtext.run.Provenance;
+import subtext.run.RunConfig;
+import subtext.run.RunDirectory;
+import subtext.run.Seeds;
+import tools.jackson.databind.json.JsonMapper;
+
+/** A whole run from its settings: opens the device and the folder, makes the documents, runs the method for every seed, reports. */
+public final class EmRun {
+    private static final JsonMapper JSON = JsonMapper.builder().build();
+
+    private EmRun() {}
+
+    /**
+     * Runs to the end, or goes on with a run.
+     *
+     * @param listener told everything that happens, on the calling thread
+     * @throws EngineException naming what cannot be and its cure
+     */
+    public static EmReport start(EmSettings settings, Consumer<EmEvent> listener) {
+        long from = System.nanoTime();
+        RunConfig config = settings.config();
+        EmPlan plan = EmPlan.of(config);
+        if (config.seeds().isEmpty() || config.seeds().stream().distinct().count() < config.seeds().size()) {
+            throw new EngineException.InvalidConfig("seeds: expected at least one and each once, got " + config.seeds());
+        }
+        DType type = switch (config.device().type()) {
+            case "f32" -> DType.F32;
+            case "bf16" -> DType.BF16;
+            default -> throw new EngineException.InvalidConfig("device.type: expected f32 or bf16, got '" + config.device().type() + "'");
+        };
+        try (Device device = open(config.device())) {
+            if (settings.dryRun()) {
+                return dry(settings, plan, device, type, listener, from);
+            }
+            try (RunDirectory directory = RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
+                Metrics metrics = new Metrics(directory, listener);
+                List<EmReport.Seed> seeds = new ArrayList<>();
+                for (long seed : config.seeds()) {
+                    seeds.add(seed(seed, config, plan, device, type, directory, metrics));
+                }
+                EmReport report = new EmReport(directory.root().toString(), seeds, (System.nanoTime() - from) * 1e-9);
+                AtomicFiles.write(directory.report(), report.toJson() + "\n");
+                AtomicFiles.write(directory.root().resolve("report.txt"), report.table());
+                metrics.accept(new EmEvent.RunFinished(report));
+                return report;
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
+        }
+    }
+
+    private static EmReport.Seed seed(
+            long seed, RunConfig config, EmPlan plan, Device device, DType type, RunDirectory directory, Metrics metrics)
+            throws IOException {
+        Material material = Materials.of(config, new Seeds(seed), line -> metrics.accept(new EmEvent.Notice(line)));
+        LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
+        try (Network network = new Network(
+                device, sizes, type, plan.training().microTokens(), plan.maxThought(), config.device().slots(), plan.samples())) {
+            metrics.accept(new EmEvent.RunStarted(
+                    directory.root(), directory.resumed(), sizes.parameters(), device.info().toString()));
+            return ExpectationMaximisation.builder()
+                    .network(network)
+                    .material(material)
+                    .plan(plan)
+                    .seed(seed)
+                    .folder(directory.seed(seed))
+                    .listener(metrics)
+                    .build()
+                    .run();
+        }
+    }
+
+    /** Makes the documents and the network of the first seed, says what would be done, and trains nothing. */
+    private static EmReport dry(
+            EmSettings settings, EmPlan plan, Device device, DType type, Consumer<EmEvent> listener, long from) {
+        RunConfig config = settings.config();
+        long seed = config.seeds().getFirst();
+        Material material = Materials.of(config, new Seeds(seed), line -> listener.accept(new EmEvent.Notice(line)));
+        LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
+        try (Network network = new Network(
+                device, sizes, type, plan.training().microTokens(), plan.maxThought(), config.device().slots(), plan.samples())) {
+            listener.accept(new EmEvent.RunStarted(settings.run(), false, sizes.parameters(), device.info().toString()));
+            listener.accept(new EmEvent.Notice("would train " + (1 + plan.iterations()) + " models of " + plan.training().steps()
+                    + " steps and baselines " + plan.baselines() + " for seeds " + config.seeds() + ": " + material.warmStart().size()
+                    + " documents with thoughts, " + material.corpus().size() + " without, " + material.heldOut().size()
+                    + " held out, vocabulary " + material.tokenizer().vocabulary() + "; in " + settings.run()));
+            network.initialWeights(new Seeds(seed).initialWeights());
+        }
+        return new EmReport(settings.run().toString(), List.of(), (System.nanoTime() - from) * 1e-9);
+    }
+
+    private static LlamaConfig sizes(RunConfig.Model m, int vocabulary) {
+        return new LlamaConfig(
+                m.layers(),
+                m.width(),
+                m.heads(),
+                m.kvHeads(),
+                m.headDim(),
+                m.hidden(),
+                vocabulary,
+                m.context(),
+                m.ropeTheta(),
+                m.normEps(),
+                m.tied());
+    }
+
+    private static Device open(RunConfig.Device device) {
+        Backend backend = switch (device.backend()) {
+            case "best" -> Backend.best();
+            case "cpu" -> Backend.CPU;
+            case "cuda" -> Backend.CUDA;
+            default -> throw new EngineException.InvalidConfig(
+                    "device.backend: expected best, cpu or cuda, got '" + device.backend() + "'");
+        };
+        return Device.open(backend, DeviceOptions.defaults().withThreads(device.threads()));
+    }
+
+    /** Writes what is measured into the run's folder, and passes every event on. */
+    private static final class Metrics implements Consumer<EmEvent> {
+        /** Steps between two lines of training metrics. */
+        private static final int EVERY = 50;
+
+        private static final String HEAD = "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
+
+        private final RunDirectory directory;
+        private final Consumer<EmEvent> next;
+        private final StringBuilder csv = new StringBuilder(HEAD);
+
+        Metrics(RunDirectory directory, Consumer<EmEvent> next) {
+            this.directory = directory;
+            this.next = next;
+        }
+
+        @Override
+        public void accept(EmEvent event) {
+            switch (event) {
+                case EmEvent.RunStarted e -> line("run", Map.of("resumed", e.resumed(), "parameters", e.parameters(), "device", e.device()));
+                case EmEvent.StageStarted e -> line("stage", fields("seed", e.seed(), "stage", e.stage(), "done", e.done(), "total", e.total()));
+                case EmEvent.StepTrained e -> {
+                    if (e.step() % EVERY == 0 || e.step() == e.steps() || e.skipped()) {
+                        line("step", fields("seed", e.seed(), "stage", e.stage(), "step", e.step(), "loss", e.loss(), "gradientNorm",
+                                e.gradientNorm(), "learningRate", e.learningRate(), "tokensPerSecond", e.tokensPerSecond(), "skipped", e.skipped()));
+                    }
+                }
+                case EmEvent.LatentsDrawn e -> line("latents", fields("seed", e.seed(), "iteration", e.iteration(), "part", e.part(), "chunks",
+                        e.chunks(), "essShare", e.essShare(), "elbo", e.elbo(), "tokensPerSecond", e.tokensPerSecond()));
+                case EmEvent.CheckpointWritten e -> {}
+                case EmEvent.Notice e -> line("notice", Map.of("line", e.line()));
+                case EmEvent.IterationFinished e -> {
+                    line("iteration", with(e.seed(), EmReport.tree(e.iteration())));
+                    EmReport.Iteration it = e.iteration();
+                    rows(e.seed(), "em", it.iteration(), it.measured(), it.drawn().or(it.measured()::draws), it.loss(), it.eSeconds(), it.mSeconds());
+                }
+                case EmEvent.BaselineFinished e -> {
+                    line("baseline", with(e.seed(), EmReport.tree(e.baseline())));
+                    EmReport.Baseline b = e.baseline();
+                    rows(e.seed(), b.name(), -1, b.measured(), b.measured().draws(), b.loss(), 0, b.mSeconds());
+                }
+                case EmEvent.RunFinished e -> line("finished", Map.of("wallSeconds", e.report().wallSeconds()));
+            }
+            next.accept(event);
+        }
+
+        private void line(String kind, Map<String, Object> fields) {
+            Map<String, Object> all = new LinkedHashMap<>();
+            all.put("event", kind);
+            all.putAll(fields);
+            try {
+                Files.writeString(
+                        directory.metrics(), JSON.writeValueAsString(all) + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        /** A row per bound, or one with the likelihood of a raw model. Written anew each time: it holds every stage found or finished. */
+        private void rows(
+                long seed,
+                String arm,
+                int iteration,
+                EmReport.Measured measured,
+                java.util.Optional<EmReport.Draws> draws,
+                double loss,
+                double eSeconds,
+                double mSeconds) {
+            String head = seed + "," + arm + "," + (iteration < 0 ? "" : iteration) + "," + text(measured.accuracy()) + ",";
+            String tail = draws.map(d -> d.essShareMean() + "," + text(d.selectedCorrect()) + "," + d.cutOff() + "," + d.length() + "," + d.distinct3())
+                            .orElse(",,,,")
+                    + "," + loss + "," + eSeconds + "," + mSeconds + "\n";
+            measured.elbo().forEach((k, bound) ->
+                    csv.append(head).append(k + "," + bound.mean() + "," + bound.low() + "," + bound.high() + ",," + tail));
+            measured.nll().ifPresent(nll ->
+                    csv.append(head).append(",," + -nll.high() + "," + -nll.low() + "," + nll.mean() + "," + tail));
+            try {
+                AtomicFiles.write(directory.csv(), csv.toString());
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        private static String text(java.util.OptionalDouble value) {
+            return value.isPresent() ? Double.toString(value.getAsDouble()) : "";
+        }
+
+        private static Map<String, Object> with(long seed, Map<String, Object> tree) {
+            Map<String, Object> all = fields("seed", seed);
+            all.putAll(tree);
+            return all;
+        }
+
+        private static Map<String, Object> fields(Object... pairs) {
+            Map<String, Object> fields = new LinkedHashMap<>();
+            for (int i = 0; i < pairs.length; i += 2) {
+                fields.put((String) pairs[i], pairs[i + 1]);
+            }
+            return fields;
+        }
+    }
+}

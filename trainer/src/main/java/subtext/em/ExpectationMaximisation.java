@@ -1,0 +1,383 @@
+package subtext.em;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import subtext.data.Annotated;
+import subtext.data.BatchLoader;
+import subtext.data.Dataset;
+import subtext.data.Document;
+import subtext.data.SequenceBuilder;
+import subtext.evaluate.Diagnosis;
+import subtext.evaluate.EStepHealth;
+import subtext.evaluate.Warning;
+import subtext.run.Seeds;
+import subtext.train.EarlyStopping;
+import subtext.train.TrainEvent;
+import subtext.train.TrainPlan;
+import subtext.train.Trainer;
+
+/**
+ * The outer loop for one seed: a warm start on documents with thoughts (iteration 0); then in every iteration an E-step, in which the last
+ * model draws thoughts for the corpus and one of K is chosen by its weight, and an M-step, which trains on the texts with the chosen
+ * thoughts in either order; then the baselines. After each training the model is measured on held-out documents.
+ *
+ * <p>Everything finished is a file in the run's folder and nothing else stores progress: killed anywhere and run again, it goes on at the
+ * first missing piece and ends with the same models to the bit.
+ *
+ * @see <a href="https://arxiv.org/abs/2503.18866">Ruan et al. 2025</a>
+ */
+public final class ExpectationMaximisation {
+    private final Network network;
+    private final Material material;
+    private final EmPlan plan;
+    private final Seeds seeds;
+    private final Path folder;
+    private final Consumer<EmEvent> listener;
+    private final NeuralModel model;
+    private final List<Question> corpus;
+    private final Measurement measurement;
+
+    private ExpectationMaximisation(Builder builder) {
+        this.network = builder.network;
+        this.material = builder.material;
+        this.plan = builder.plan;
+        this.seeds = new Seeds(builder.seed);
+        this.folder = builder.folder;
+        this.listener = builder.listener;
+        this.model = network.model(material.tokenizer().controls(), plan.maxThought());
+        this.corpus = questions(material.corpus());
+        this.measurement = new Measurement(material, questions(material.heldOut()), plan.evaluation(), seeds.evaluation());
+    }
+
+    /** Collects what a run needs; all but the listener must be given. */
+    public static final class Builder {
+        private Network network;
+        private Material material;
+        private EmPlan plan;
+        private long seed;
+        private Path folder;
+        private Consumer<EmEvent> listener = event -> {};
+
+        private Builder() {}
+
+        /** Where to compute. */
+        public Builder network(Network value) {
+            network = value;
+            return this;
+        }
+
+        /** The documents. */
+        public Builder material(Material value) {
+            material = value;
+            return this;
+        }
+
+        /** What to do. */
+        public Builder plan(EmPlan value) {
+            plan = value;
+            return this;
+        }
+
+        /** Seed of everything drawn. */
+        public Builder seed(long value) {
+            seed = value;
+            return this;
+        }
+
+        /** Where to keep everything; what is there already is taken as done. */
+        public Builder folder(Path value) {
+            folder = value;
+            return this;
+        }
+
+        /** Told what happens. */
+        public Builder listener(Consumer<EmEvent> value) {
+            listener = value;
+            return this;
+        }
+
+        public ExpectationMaximisation build() {
+            return new ExpectationMaximisation(this);
+        }
+    }
+
+    /** A builder. */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** Runs, or goes on, to the end. */
+    public EmReport.Seed run() throws IOException {
+        float[] initial = network.initialWeights(seeds.initialWeights());
+        List<EmReport.Iteration> iterations = new ArrayList<>();
+        Optional<EStepHealth> firstHealth = Optional.empty();
+        for (int i = 0; i <= plan.iterations(); i++) {
+            StageFolder stage = iterationFolder(i);
+            Optional<EmReport.Iteration> done = stage.result(EmReport.Iteration.class);
+            EmReport.Iteration iteration = done.isPresent() ? done.get() : iterate(i, stage, initial);
+            iterations.add(iteration);
+            listener.accept(new EmEvent.IterationFinished(seeds.seed(), iteration));
+            if (i > 0) {
+                EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
+                for (Warning warning : Diagnosis.ofEStep(health, firstHealth)) {
+                    listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence()));
+                }
+                firstHealth = firstHealth.or(() -> Optional.of(health));
+            }
+        }
+        List<EmReport.Baseline> baselines = new ArrayList<>();
+        Baselines recipes = new Baselines(material, plan, seeds, network.llama().config(), iterations);
+        for (String name : plan.baselines()) {
+            baseline(name, recipes, iterations.getFirst(), initial).ifPresent(baseline -> {
+                baselines.add(baseline);
+                listener.accept(new EmEvent.BaselineFinished(seeds.seed(), baseline));
+            });
+        }
+        return new EmReport.Seed(seeds.seed(), iterations, baselines, shown());
+    }
+
+    // ---- an iteration
+
+    private EmReport.Iteration iterate(int i, StageFolder stage, float[] initial) throws IOException {
+        String name = "iteration " + i;
+        List<Annotated> documents = material.warmStart();
+        Optional<EmReport.Draws> drawn = Optional.empty();
+        double eSeconds = 0;
+        float[] start = initial;
+        if (i > 0) {
+            StageFolder before = iterationFolder(i - 1);
+            float[] weights = before.weights(network.llama().config());
+            List<LatentRecord> records = eStep(i, stage, before.digest(), weights);
+            eSeconds = seconds(stage);
+            drawn = Optional.of(measurement.draws(corpus, records, plan.weighting(), eSeconds));
+            documents = plan.weightedLoss()
+                    ? MStep.weighted(material.corpus(), records, plan.weighting())
+                    : MStep.chosen(material.corpus(), records);
+            start = plan.restart() == Restart.CARRY ? weights : initial;
+        }
+        SequenceBuilder builder =
+                new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare());
+        Dataset dataset = Dataset.shuffled(documents, builder, seeds.shuffle(name));
+        Trainer.Result trained =
+                train(i == 0 ? name + ": warm start" : name + ": M-step", dataset, plan.training(), start, stage, Optional.empty());
+        String digest = stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
+        network.llama().upload(trained.weights());
+        EmReport.Iteration iteration = new EmReport.Iteration(
+                i,
+                measurement.thinking(model),
+                drawn,
+                trained.state().loss(),
+                eSeconds,
+                trained.state().seconds(),
+                trained.state().tokens(),
+                digest);
+        stage.finish(iteration);
+        return iteration;
+    }
+
+    // ---- E-step
+
+    /** Draws the parts that are not there yet and reads those that are. */
+    private List<LatentRecord> eStep(int i, StageFolder stage, String proposer, float[] weights) throws IOException {
+        Files.createDirectories(stage.latents());
+        EStep eStep = new EStep(plan.samples(), plan.selection(), plan.weighting(), seeds.eStep(i));
+        String source = source(i, proposer);
+        int parts = parts();
+        int present = 0;
+        while (present < parts && Files.exists(part(stage, present))) {
+            present++;
+        }
+        listener.accept(new EmEvent.StageStarted(seeds.seed(), "iteration " + i + ": E-step", "parts", present, parts));
+        boolean loaded = false;
+        List<LatentRecord> records = new ArrayList<>();
+        for (int p = 0; p < parts; p++) {
+            List<Question> questions = corpus.subList(p * plan.part(), Math.min(corpus.size(), (p + 1) * plan.part()));
+            List<LatentRecord> drawn;
+            if (Files.exists(part(stage, p))) {
+                drawn = LatentPart.read(part(stage, p), source);
+            } else {
+                if (!loaded) {
+                    network.llama().upload(weights);
+                    loaded = true;
+                }
+                long from = System.nanoTime();
+                drawn = eStep.explain(model, questions);
+                double seconds = (System.nanoTime() - from) * 1e-9;
+                LatentPart.write(part(stage, p), source, seconds, drawn);
+                listener.accept(progress(i, p, parts, questions, drawn, seconds));
+            }
+            records.addAll(drawn);
+        }
+        return records;
+    }
+
+    private EmEvent progress(int i, int part, int parts, List<Question> questions, List<LatentRecord> drawn, double seconds) {
+        double ess = 0;
+        double elbo = 0;
+        long tokens = 0;
+        for (int q = 0; q < drawn.size(); q++) {
+            LogWeights weights = plan.weighting().of(drawn.get(q).samples());
+            ess += weights.ess() / weights.size();
+            elbo += LogWeights.of(drawn.get(q).samples().stream().mapToDouble(ScoredSample::logBoundWeight).toArray()).elbo();
+            tokens += Measurement.tokens(questions.get(q), drawn.get(q));
+        }
+        return new EmEvent.LatentsDrawn(
+                seeds.seed(), i, part, parts, drawn.size(), ess / drawn.size(), elbo / drawn.size(), tokens / seconds);
+    }
+
+    private List<LatentRecord> records(int i) throws IOException {
+        List<LatentRecord> records = new ArrayList<>();
+        for (int p = 0; p < parts(); p++) {
+            records.addAll(LatentPart.read(part(iterationFolder(i), p), null));
+        }
+        return records;
+    }
+
+    private double seconds(StageFolder stage) throws IOException {
+        double seconds = 0;
+        for (int p = 0; p < parts(); p++) {
+            seconds += LatentPart.seconds(part(stage, p));
+        }
+        return seconds;
+    }
+
+    private int parts() {
+        return (corpus.size() + plan.part() - 1) / plan.part();
+    }
+
+    private static Path part(StageFolder stage, int part) {
+        return stage.latents().resolve(LatentPart.name(part));
+    }
+
+    /** All that a part is a function of, beside the corpus. */
+    private String source(int i, String proposer) {
+        return "model " + proposer + " K " + plan.samples() + " " + plan.selection() + " " + plan.weighting() + " maxThought "
+                + plan.maxThought() + " context " + plan.contextChunks() + " part " + plan.part() + " key "
+                + Long.toHexString(seeds.eStep(i));
+    }
+
+    // ---- training
+
+    private Trainer.Result train(
+            String stage, Dataset dataset, TrainPlan training, float[] start, StageFolder place, Optional<EarlyStopping> stopping)
+            throws IOException {
+        listener.accept(new EmEvent.StageStarted(seeds.seed(), stage, "steps", 0, training.steps()));
+        BatchLoader loader = new BatchLoader(dataset, network.llama().config().context(), training.tokens());
+        return network.trainer().train(training, loader, start, place.checkpoints(), stopping, event -> {
+            switch (event) {
+                case TrainEvent.Step s -> listener.accept(new EmEvent.StepTrained(
+                        seeds.seed(),
+                        stage,
+                        s.step(),
+                        s.steps(),
+                        s.loss(),
+                        s.gradientNorm(),
+                        s.learningRate(),
+                        s.tokensPerSecond(),
+                        s.skipped()));
+                case TrainEvent.Saved s -> listener.accept(
+                        new EmEvent.CheckpointWritten(seeds.seed(), stage, s.step(), s.folder()));
+                case TrainEvent.Resumed s ->
+                    listener.accept(new EmEvent.StageStarted(seeds.seed(), stage, "steps", s.step(), training.steps()));
+                case TrainEvent.Development d -> listener.accept(new EmEvent.Notice(String.format(
+                        java.util.Locale.ROOT, "%s: development loss %.4f at step %d%s", stage, d.loss(), d.step(), d.best() ? ", lowest" : "")));
+                case TrainEvent.Notice n -> listener.accept(new EmEvent.Notice(n.line()));
+            }
+        });
+    }
+
+    // ---- baselines
+
+    private Optional<EmReport.Baseline> baseline(
+            String name, Baselines recipes, EmReport.Iteration warm, float[] initial) throws IOException {
+        if (name.equals("warm-step-match")) {
+            return Optional.of(new EmReport.Baseline(
+                    name,
+                    plan.training().steps(),
+                    plan.training().steps(),
+                    warm.measured(),
+                    warm.loss(),
+                    warm.mSeconds(),
+                    "the warm start, which is trained as long as an M-step: iteration 0 itself"));
+        }
+        StageFolder stage = new StageFolder(folder.resolve("baselines").resolve(name));
+        Optional<EmReport.Baseline> done = stage.result(EmReport.Baseline.class);
+        if (done.isPresent()) {
+            return done;
+        }
+        Optional<Recipe> found = recipes.recipe(name);
+        if (found.isEmpty()) {
+            listener.accept(new EmEvent.Notice("baseline " + name + ": left out, no true thoughts are known for this corpus"));
+            return Optional.empty();
+        }
+        Recipe recipe = found.get();
+        Trainer.Result trained = train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
+        stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
+        network.llama().upload(trained.weights());
+        EmReport.Baseline baseline = new EmReport.Baseline(
+                name,
+                trained.state().step(),
+                trained.chosenStep(),
+                recipe.thinking() ? measurement.thinking(model) : measurement.raw(model),
+                trained.state().loss(),
+                trained.state().seconds(),
+                recipe.note());
+        stage.finish(baseline);
+        return Optional.of(baseline);
+    }
+
+    // ---- for people
+
+    /** The first chunks of the corpus with all thoughts of the last E-step. */
+    private List<EmReport.Shown> shown() throws IOException {
+        int i = plan.iterations();
+        if (i == 0 || corpus.isEmpty()) {
+            return List.of();
+        }
+        List<LatentRecord> records = LatentPart.read(part(iterationFolder(i), 0), null);
+        List<EmReport.Shown> shown = new ArrayList<>();
+        for (int q = 0; q < Math.min(plan.evaluation().shown(), records.size()); q++) {
+            LatentRecord record = records.get(q);
+            LogWeights weights = plan.weighting().of(record.samples());
+            double[] share = weights.normalised();
+            List<EmReport.ShownThought> thoughts = new ArrayList<>();
+            for (int k = 0; k < share.length; k++) {
+                ScoredSample sample = record.samples().get(k);
+                thoughts.add(new EmReport.ShownThought(
+                        material.tokenizer().show(sample.thought()), weights.at(k), share[k], k == record.chosen(), sample.finished()));
+            }
+            Question question = corpus.get(q);
+            shown.add(new EmReport.Shown(
+                    i,
+                    record.document(),
+                    record.chunk(),
+                    material.tokenizer().show(question.context()),
+                    material.tokenizer().show(question.text()),
+                    thoughts));
+        }
+        return shown;
+    }
+
+    private StageFolder iterationFolder(int i) {
+        return new StageFolder(folder.resolve("iterations").resolve(String.format("%02d", i)));
+    }
+
+    /** One question for every chunk that takes a thought. */
+    private List<Question> questions(List<Document> documents) {
+        List<Question> questions = new ArrayList<>();
+        for (Document document : documents) {
+            for (int c = 0; c < document.chunks().size(); c++) {
+                if (document.chunks().get(c).latent()) {
+                    questions.add(Question.of(document, c, plan.contextChunks())
+                            .fitted(network.llama().config().context(), plan.maxThought()));
+                }
+            }
+        }
+        return questions;
+    }
+}

@@ -1,0 +1,65 @@
+package subtext.em;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import subtext.data.Annotated;
+import subtext.data.Document;
+import subtext.evaluate.Completer;
+import subtext.text.Tokenizer;
+import subtext.text.Tokens;
+
+/**
+ * The documents of one seed, split so that none is in two parts, and what is known about them.
+ *
+ * @param tokenizer ids to text and back; has all six control tokens
+ * @param warmStart documents with the thoughts that the warm start is shown
+ * @param corpus documents whose thoughts are to be found
+ * @param development documents for early stopping
+ * @param heldOut documents for reported figures
+ * @param truth the true thoughts and the task; empty for real text
+ * @param textual whether tokens stand for text with characters to count
+ */
+public record Material(
+        Tokenizer tokenizer,
+        List<Annotated> warmStart,
+        List<Document> corpus,
+        List<Document> development,
+        List<Document> heldOut,
+        Optional<Truth> truth,
+        boolean textual) {
+
+    /** What a made-up world knows of its own documents. */
+    public interface Truth {
+        /** The true thought of a chunk. */
+        Optional<Tokens> thought(String document, int chunk);
+
+        /** Whether a thought is the true one. */
+        default boolean isTrue(String document, int chunk, Tokens thought) {
+            return thought(document, chunk).filter(thought::equals).isPresent();
+        }
+
+        /** Share of the held-out problems answered rightly; empty if there is no such task in this rendering. */
+        OptionalDouble accuracy(Completer model, boolean thinking);
+    }
+
+    public Material {
+        warmStart = List.copyOf(warmStart);
+        corpus = List.copyOf(corpus);
+        development = List.copyOf(development);
+        heldOut = List.copyOf(heldOut);
+    }
+
+    /** The corpus with its true thoughts, where they are known. */
+    public Optional<List<Annotated>> oracle() {
+        return truth.map(known -> corpus.stream()
+                .map(document -> {
+                    List<Optional<Annotated.Thought>> thoughts = new java.util.ArrayList<>();
+                    for (int c = 0; c < document.chunks().size(); c++) {
+                        thoughts.add(known.thought(document.id(), c).map(z -> new Annotated.Thought(z, 1f)));
+                    }
+                    return new Annotated(document, thoughts);
+                })
+                .toList());
+    }
+}

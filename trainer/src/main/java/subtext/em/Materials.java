@@ -1,0 +1,205 @@
+package subtext.em;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.Consumer;
+import subtext.bindings.EngineException;
+import subtext.data.Annotated;
+import subtext.data.Chunk;
+import subtext.data.Chunker;
+import subtext.data.Corpus;
+import subtext.data.Document;
+import subtext.data.Template;
+import subtext.evaluate.Completer;
+import subtext.evaluate.CotTask;
+import subtext.random.Philox;
+import subtext.run.RunConfig;
+import subtext.run.Seeds;
+import subtext.text.BpeTrainer;
+import subtext.text.SymbolTokenizer;
+import subtext.text.Tokenizer;
+import subtext.text.Tokens;
+import subtext.world.ChainText;
+import subtext.world.ChainWorld;
+
+/** Makes the documents of a seed from a configuration: the chain world in tokens, the chain world in text, or a file. */
+final class Materials {
+    private Materials() {}
+
+    /** @param notice told what a person should know about the data */
+    static Material of(RunConfig config, Seeds seeds, Consumer<String> notice) {
+        if (!config.corpus().path().isEmpty()) {
+            return file(config.corpus(), seeds, notice);
+        }
+        RunConfig.World w = config.world();
+        ChainWorld world = new ChainWorld(
+                new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seeds.seed()));
+        return switch (w.rendering()) {
+            case "tokens" -> tokens(world, w);
+            case "text" -> text(world, w, config.corpus());
+            default -> throw new EngineException.InvalidConfig(
+                    "world.rendering: expected tokens or text, got '" + w.rendering() + "'");
+        };
+    }
+
+    // ---- the chain world, a token per state
+
+    private static Material tokens(ChainWorld world, RunConfig.World w) {
+        List<ChainWorld.Problem> held = world.problems(ChainWorld.Split.HELD_OUT, w.heldOut());
+        CotTask task = new CotTask(world, held);
+        Material.Truth truth = new Material.Truth() {
+            @Override
+            public Optional<Tokens> thought(String document, int chunk) {
+                return chunk == 1 ? Optional.of(world.problem(document).thought()) : Optional.empty();
+            }
+
+            @Override
+            public OptionalDouble accuracy(Completer model, boolean thinking) {
+                return OptionalDouble.of((thinking ? task.withThought(model) : task.withoutThought(model)).accuracy());
+            }
+        };
+        return new Material(
+                new SymbolTokenizer(world.symbols()),
+                world.problems(ChainWorld.Split.WARM_START, w.warmStart()).stream()
+                        .map(problem -> Annotated.with(problem.document(), List.of(problem.thought())))
+                        .toList(),
+                documents(world, ChainWorld.Split.TRAIN, w.documents()),
+                documents(world, ChainWorld.Split.DEV, w.dev()),
+                held.stream().map(ChainWorld.Problem::document).toList(),
+                Optional.of(truth),
+                false);
+    }
+
+    private static List<Document> documents(ChainWorld world, ChainWorld.Split split, int count) {
+        return world.problems(split, count).stream().map(ChainWorld.Problem::document).toList();
+    }
+
+    // ---- the chain world in sentences
+
+    private static Material text(ChainWorld world, RunConfig.World w, RunConfig.Corpus c) {
+        ChainText told = new ChainText(world, w.problems());
+        Chunker chunker = new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
+        List<ChainText.TextDocument> warm = told.documents(ChainWorld.Split.WARM_START, w.warmStart());
+        BpeTrainer trainer = new BpeTrainer();
+        warm.forEach(document -> trainer.add(document.text()).add(document.thought(0, document.text().length())));
+        Tokenizer tokenizer = trainer.train(vocabulary(c));
+        Map<String, List<Tokens>> thoughts = new HashMap<>();
+        Cutter cutter = new Cutter(tokenizer, chunker, thoughts);
+        List<Document> warmDocuments = warm.stream().map(cutter::document).toList();
+        List<Document> corpus = told.documents(ChainWorld.Split.TRAIN, w.documents()).stream().map(cutter::document).toList();
+        List<Document> dev = told.documents(ChainWorld.Split.DEV, w.dev()).stream().map(cutter::document).toList();
+        List<Document> held = told.documents(ChainWorld.Split.HELD_OUT, w.heldOut()).stream().map(cutter::document).toList();
+        Material.Truth truth = new Material.Truth() {
+            @Override
+            public Optional<Tokens> thought(String document, int chunk) {
+                return Optional.ofNullable(thoughts.get(document)).map(all -> all.get(chunk)).filter(z -> !z.isEmpty());
+            }
+
+            @Override
+            public OptionalDouble accuracy(Completer model, boolean thinking) {
+                return OptionalDouble.empty(); // a chunk may hold several answers: the token form has the task
+            }
+        };
+        return new Material(
+                tokenizer,
+                warmDocuments.stream()
+                        .map(document -> Annotated.with(document, thoughts.get(document.id())))
+                        .toList(),
+                corpus,
+                dev,
+                held,
+                Optional.of(truth),
+                true);
+    }
+
+    private record Cutter(Tokenizer tokenizer, Chunker chunker, Map<String, List<Tokens>> thoughts) {
+        Document document(ChainText.TextDocument told) {
+            List<String> chunks = chunker.cut(told.text());
+            thoughts.put(told.id(), told.thoughts(chunks).stream().map(tokenizer::encode).toList());
+            return new Document(
+                    told.id(), chunks.stream().map(chunk -> new Chunk(tokenizer.encode(chunk), true)).toList());
+        }
+    }
+
+    // ---- a file
+
+    /** Most sentences of a chunk. Ruan et al. 2025. */
+    private static final int MOST_SENTENCES = 20;
+
+    private static Material file(RunConfig.Corpus c, Seeds seeds, Consumer<String> notice) {
+        boolean skip = switch (c.badRecords()) {
+            case "stop" -> false;
+            case "skip" -> true;
+            default -> throw new EngineException.InvalidConfig("corpus.badRecords: expected stop or skip, got '" + c.badRecords() + "'");
+        };
+        Template thought = Template.parse("corpus.thought", c.thought());
+        if (thought.isEmpty()) {
+            throw new EngineException.InvalidConfig("corpus.thought: empty; EM starts from the thoughts of a first part of the corpus: say which"
+                    + " field holds them, such as --set corpus.thought={thought}");
+        }
+        if (c.chunked()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.chunked: expected false where corpus.thought gives one thought for the whole text of a record");
+        }
+        Corpus corpus = Corpus.read(
+                Path.of(c.path()),
+                new Corpus.Mapping(
+                        Template.parse("corpus.context", c.context()), Template.parse("corpus.text", c.text()), thought, c.id()),
+                skip);
+        if (corpus.skipped() > 0) {
+            notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
+        }
+        List<Corpus.Record> records = new ArrayList<>();
+        for (int i : Philox.permutation(seeds.split(), corpus.records().size())) {
+            records.add(corpus.records().get(i));
+        }
+        int needed = c.warmStart() + c.dev() + c.heldOut();
+        int documents = c.documents() == 0 ? records.size() - needed : c.documents();
+        if (c.warmStart() < 1 || c.dev() < 1 || c.heldOut() < 1 || documents < 1 || needed + documents > records.size()) {
+            throw new EngineException.InvalidConfig("corpus: " + c.path() + " has " + records.size() + " usable documents; warmStart "
+                    + c.warmStart() + ", documents " + c.documents() + ", dev " + c.dev() + " and heldOut " + c.heldOut()
+                    + " must each be at least 1 (documents 0: the rest) and fit in it");
+        }
+        // held-out first: a longer warm start or corpus leaves it as it was
+        List<Corpus.Record> held = records.subList(0, c.heldOut());
+        List<Corpus.Record> dev = records.subList(c.heldOut(), c.heldOut() + c.dev());
+        List<Corpus.Record> warm = records.subList(c.heldOut() + c.dev(), needed);
+        List<Corpus.Record> rest = records.subList(needed, needed + documents);
+        BpeTrainer trainer = new BpeTrainer();
+        warm.forEach(record -> trainer.add(record.context()).add(record.text()).add(record.thought().orElse("")));
+        Tokenizer tokenizer = trainer.train(vocabulary(c));
+        return new Material(
+                tokenizer,
+                warm.stream()
+                        .map(record -> Annotated.with(
+                                document(record, tokenizer), List.of(tokenizer.encode(record.thought().orElseThrow()))))
+                        .toList(),
+                rest.stream().map(record -> document(record, tokenizer)).toList(),
+                dev.stream().map(record -> document(record, tokenizer)).toList(),
+                held.stream().map(record -> document(record, tokenizer)).toList(),
+                Optional.empty(),
+                true);
+    }
+
+    private static Document document(Corpus.Record record, Tokenizer tokenizer) {
+        List<Chunk> chunks = new ArrayList<>();
+        if (!record.context().isEmpty()) {
+            chunks.add(new Chunk(tokenizer.encode(record.context()), false));
+        }
+        chunks.add(new Chunk(tokenizer.encode(record.text()), true));
+        return new Document(record.id(), chunks);
+    }
+
+    private static int vocabulary(RunConfig.Corpus c) {
+        if (c.vocabulary() < BpeTrainer.SMALLEST) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.vocabulary: expected at least " + BpeTrainer.SMALLEST + ", got " + c.vocabulary());
+        }
+        return c.vocabulary();
+    }
+}

@@ -1,0 +1,184 @@
+package subtext.em;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import subtext.evaluate.DocumentBootstrap;
+import subtext.evaluate.EStepHealth;
+import subtext.evaluate.Elbo;
+import subtext.evaluate.Interval;
+import subtext.generate.Sample;
+import subtext.run.RunConfig;
+import subtext.text.ControlTokens;
+import subtext.text.Tokens;
+
+/**
+ * Measures a model on held-out documents: the task, and bounds on or values of the likelihood of their texts. The draws use the same keys
+ * for every model, so models are compared on the same luck.
+ */
+final class Measurement {
+    /** Questions drawn for at once: bounds the host memory of long texts. */
+    private static final int BATCH = 2048;
+
+    private final Material material;
+    private final List<Question> questions;
+    private final RunConfig.Evaluation plan;
+    private final long key;
+
+    /**
+     * @param questions about the held-out documents
+     * @param key of the draws and resamples
+     */
+    Measurement(Material material, List<Question> questions, RunConfig.Evaluation plan, long key) {
+        this.material = material;
+        this.questions = List.copyOf(questions);
+        this.plan = plan;
+        this.key = key;
+    }
+
+    /** A model that thinks. */
+    EmReport.Measured thinking(NeuralModel model) {
+        long from = System.nanoTime();
+        EStep draws = new EStep(plan.elboSamples(), new Selection.Resample(), Weighting.JOINT, key);
+        List<LatentRecord> records = new ArrayList<>();
+        for (int at = 0; at < questions.size(); at += BATCH) {
+            records.addAll(draws.explain(model, questions.subList(at, Math.min(questions.size(), at + BATCH))));
+        }
+        double seconds = (System.nanoTime() - from) * 1e-9;
+        List<Elbo.Weighed> weighed = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            Question question = questions.get(i);
+            weighed.add(new Elbo.Weighed(
+                    question.document(),
+                    LogWeights.of(records.get(i).samples().stream()
+                            .mapToDouble(ScoredSample::logBoundWeight)
+                            .toArray()),
+                    question.text().size(),
+                    characters(question)));
+        }
+        SortedMap<Integer, EmReport.Bound> bounds = new TreeMap<>();
+        OptionalDouble perCharacter = OptionalDouble.empty();
+        for (Elbo elbo : Elbo.of(weighed, plan.bounds(), bootstrap())) {
+            bounds.put(elbo.samples(), bound(elbo.perDocument()));
+            if (material.textual()) {
+                perCharacter = OptionalDouble.of(-elbo.perCharacter().estimate()); // bounds rise with K: the last is the tightest
+            }
+        }
+        return new EmReport.Measured(
+                accuracy(model, true),
+                bounds,
+                Optional.empty(),
+                perCharacter,
+                Optional.of(draws(questions, records, Weighting.JOINT, seconds)));
+    }
+
+    /** A model trained on raw text. */
+    EmReport.Measured raw(NeuralModel model) {
+        double[] logLikelihood = model.rawLogLikelihood(questions);
+        Map<String, double[]> documents = new LinkedHashMap<>(); // nats, characters
+        for (int i = 0; i < questions.size(); i++) {
+            double[] sums = documents.computeIfAbsent(questions.get(i).document(), id -> new double[2]);
+            sums[0] -= logLikelihood[i];
+            sums[1] += characters(questions.get(i));
+        }
+        double[] nats = documents.values().stream().mapToDouble(sums -> sums[0]).toArray();
+        double[] characters = documents.values().stream().mapToDouble(sums -> sums[1]).toArray();
+        return new EmReport.Measured(
+                accuracy(model, false),
+                new TreeMap<>(),
+                Optional.of(bound(bootstrap().mean(nats))),
+                material.textual() ? OptionalDouble.of(bootstrap().ratio(nats, characters).estimate()) : OptionalDouble.empty(),
+                Optional.empty());
+    }
+
+    /** What the draws for some questions look like. */
+    EmReport.Draws draws(List<Question> asked, List<LatentRecord> records, Weighting weighting, double seconds) {
+        EStepHealth health = health(asked, records, weighting);
+        long tokens = 0;
+        long draws = 0;
+        long right = 0;
+        long selected = 0;
+        long selectedRight = 0;
+        double ess = 0;
+        for (int i = 0; i < records.size(); i++) {
+            LatentRecord record = records.get(i);
+            tokens += tokens(asked.get(i), record);
+            ess += weighting.of(record.samples()).ess() / record.samples().size();
+            draws += record.samples().size();
+            selected += record.chosen() >= 0 ? 1 : 0;
+            if (material.truth().isPresent()) {
+                Material.Truth truth = material.truth().get();
+                for (int k = 0; k < record.samples().size(); k++) {
+                    ScoredSample sample = record.samples().get(k);
+                    boolean isTrue = sample.finished() && truth.isTrue(record.document(), record.chunk(), sample.thought());
+                    right += isTrue ? 1 : 0;
+                    selectedRight += isTrue && k == record.chosen() ? 1 : 0;
+                }
+            }
+        }
+        boolean known = material.truth().isPresent();
+        return new EmReport.Draws(
+                new EmReport.Quartiles(
+                        health.essPerSample().lower(), health.essPerSample().median(), health.essPerSample().upper()),
+                ess / records.size(),
+                health.spread().median(),
+                health.cutOff(),
+                health.unexplained(),
+                health.proposedLength().median(),
+                health.distinct3(),
+                known ? OptionalDouble.of((double) right / draws) : OptionalDouble.empty(),
+                known ? OptionalDouble.of((double) selectedRight / records.size()) : OptionalDouble.empty(),
+                tokens,
+                seconds > 0 ? tokens / seconds : 0);
+    }
+
+    /** The draws as the diagnosis wants them. */
+    EStepHealth health(List<Question> asked, List<LatentRecord> records, Weighting weighting) {
+        ControlTokens control = material.tokenizer().controls();
+        List<EStepHealth.Drawn> drawn = new ArrayList<>();
+        for (int i = 0; i < records.size(); i++) {
+            List<Sample> samples = records.get(i).samples().stream()
+                    .map(sample -> new Sample(
+                            sample.finished()
+                                    ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
+                                    : sample.thought(),
+                            sample.logQ(),
+                            sample.finished()))
+                    .toList();
+            drawn.add(new EStepHealth.Drawn(
+                    asked.get(i).text(), samples, weighting.of(records.get(i).samples()), records.get(i).chosen()));
+        }
+        return EStepHealth.of(drawn);
+    }
+
+    /** Tokens that drawing and scoring cost: the two prompts once, what was drawn, and thought, marker and text of each draw. */
+    static long tokens(Question question, LatentRecord record) {
+        long tokens = 2L * question.context().size() + question.text().size() + 8;
+        for (ScoredSample sample : record.samples()) {
+            int thought = sample.thought().size();
+            tokens += thought + (sample.finished() ? 1 : 0) + thought + 1 + question.text().size();
+        }
+        return tokens;
+    }
+
+    private OptionalDouble accuracy(NeuralModel model, boolean thinking) {
+        return material.truth().map(truth -> truth.accuracy(model, thinking)).orElse(OptionalDouble.empty());
+    }
+
+    private DocumentBootstrap bootstrap() {
+        return new DocumentBootstrap(plan.resamples(), 0.95, key);
+    }
+
+    private long characters(Question question) {
+        return material.textual() ? material.tokenizer().decode(question.text()).length() : question.text().size();
+    }
+
+    private static EmReport.Bound bound(Interval interval) {
+        return new EmReport.Bound(interval.estimate(), interval.low(), interval.high());
+    }
+}

@@ -1,0 +1,76 @@
+package subtext.em;
+
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.generate.Generator;
+import subtext.generate.Scorer;
+import subtext.model.Initialisation;
+import subtext.model.Llama;
+import subtext.model.LlamaConfig;
+import subtext.text.ControlTokens;
+import subtext.train.AdamW;
+import subtext.train.Trainer;
+
+/**
+ * The device memory of a run: one model with its gradients, its optimizer, and a generator and a scorer on the same weights. All trainings and E-steps
+ * of a run take turns in it, so it is allocated once. Confined to the device's thread.
+ */
+public final class Network implements AutoCloseable {
+    private final Llama llama;
+    private final AdamW optimizer;
+    private final Generator generator;
+    private final Scorer scorer;
+
+    /**
+     * @param microTokens predicted tokens per pass, at most; a sequence as long as the context must fit
+     * @param maxThought most tokens of a thought
+     * @param slots sequences drawn at once; 0: as many as are worth having
+     * @param samples K, for the choice of the generator's room
+     */
+    public Network(Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
+        int rows = Math.max(microTokens, config.context());
+        this.llama = Llama.open(device, config, type, Llama.Capacity.training(rows, rows));
+        try {
+            this.optimizer = new AdamW(llama);
+            Generator.Limits limits = Generator.Limits.fit(llama, config.context(), maxThought, 1 << 20, samples);
+            this.generator = new Generator(
+                    llama,
+                    slots == 0
+                            ? limits
+                            : new Generator.Limits(slots, slots, limits.capacity(), limits.prefillRows()));
+            this.scorer = new Scorer(llama, Scorer.Limits.fit(llama, config.context(), config.context()));
+        } catch (RuntimeException | Error e) {
+            llama.close();
+            throw e;
+        }
+    }
+
+    /** The model; its weights are those last loaded or trained. */
+    public Llama llama() {
+        return llama;
+    }
+
+    /** A trainer on the model. */
+    public Trainer trainer() {
+        return new Trainer(llama, optimizer);
+    }
+
+    /** The model as one of thoughts. */
+    public NeuralModel model(ControlTokens control, int maxThought) {
+        return new NeuralModel(generator, scorer, control, maxThought);
+    }
+
+    /** Initial weights, flat, as a function of the key. */
+    public float[] initialWeights(long key) {
+        return Initialisation.weights(llama.table(), key);
+    }
+
+    /** Frees everything. */
+    @Override
+    public void close() {
+        scorer.close();
+        generator.close();
+        optimizer.close();
+        llama.close();
+    }
+}

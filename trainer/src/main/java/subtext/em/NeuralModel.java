@@ -1,0 +1,110 @@
+package subtext.em;
+
+import java.util.ArrayList;
+import java.util.List;
+import subtext.data.SequenceBuilder;
+import subtext.evaluate.Completer;
+import subtext.generate.Generator;
+import subtext.generate.Prompt;
+import subtext.generate.Sample;
+import subtext.generate.Sampling;
+import subtext.generate.Score;
+import subtext.generate.Scorer;
+import subtext.random.Philox;
+import subtext.text.ControlTokens;
+import subtext.text.Tokens;
+
+/**
+ * The network as a model of thoughts: one set of weights, and the markers choose the role. The prompt of the posterior is
+ * {@code <bos> C <latent></latent> X <latent><posterior>}; the joint is scored on {@code <bos> C <latent><prior> z </latent> X}. What was
+ * drawn is scored as the same token ids.
+ */
+public final class NeuralModel implements LatentModel, Completer {
+    private final Generator generator;
+    private final Scorer scorer;
+    private final ControlTokens control;
+    private final SequenceBuilder grammar;
+    private final int maxThought;
+
+    /**
+     * @param generator of a model
+     * @param scorer of the same model
+     * @param maxThought most tokens of a thought, closing marker included
+     */
+    public NeuralModel(Generator generator, Scorer scorer, ControlTokens control, int maxThought) {
+        this.generator = generator;
+        this.scorer = scorer;
+        this.control = control;
+        this.grammar = new SequenceBuilder(control, 0, 0.5);
+        this.maxThought = maxThought;
+    }
+
+    @Override
+    public List<List<Sample>> drawPosterior(List<Question> questions, int samples, long key) {
+        List<Prompt> prompts = new ArrayList<>();
+        for (Question question : questions) {
+            long[] keys = new long[samples];
+            for (int k = 0; k < samples; k++) {
+                keys[k] = Philox.key(Philox.key(key, question.document()), question.chunk(), k);
+            }
+            prompts.add(new Prompt(grammar.posteriorPrompt(question.context(), question.text()), keys));
+        }
+        return generator.draw(prompts, Sampling.exact(control.endLatent(), maxThought));
+    }
+
+    @Override
+    public boolean usable(Tokens thought) {
+        for (int i = 0; i < thought.size(); i++) {
+            for (int marker : control.ids()) {
+                if (thought.at(i) == marker) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    @Override
+    public List<List<JointScore>> score(List<Question> questions, List<List<Tokens>> latents) {
+        List<Scorer.Request> requests = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            Tokens rest = Tokens.concat(Tokens.of(control.endLatent()), questions.get(i).text());
+            requests.add(new Scorer.Request(
+                    grammar.priorPrompt(questions.get(i).context()),
+                    latents.get(i).stream().map(thought -> Tokens.concat(thought, rest)).toList()));
+        }
+        List<List<Score>> scored = scorer.score(requests);
+        List<List<JointScore>> joint = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            List<JointScore> ofQuestion = new ArrayList<>();
+            for (int k = 0; k < latents.get(i).size(); k++) {
+                Score score = scored.get(i).get(k);
+                int border = latents.get(i).get(k).size() + 1; // the thought and its closing marker, then the text
+                ofQuestion.add(new JointScore(score.sum(0, border), score.sum(border, score.logProbs().length)));
+            }
+            joint.add(ofQuestion);
+        }
+        return joint;
+    }
+
+    /** log p(x | context) without any thought, for a model trained on raw text: of {@code <bos> C X}, the tokens of X. */
+    public double[] rawLogLikelihood(List<Question> questions) {
+        return scorer
+                .score(questions.stream()
+                        .map(question -> Scorer.Request.of(
+                                Tokens.concat(Tokens.of(control.bos()), question.context()), question.text()))
+                        .toList())
+                .stream()
+                .mapToDouble(scores -> scores.getFirst().sum())
+                .toArray();
+    }
+
+    @Override
+    public List<Tokens> complete(List<Tokens> prompts, int stopToken, int maxTokens) {
+        return generator
+                .draw(prompts.stream().map(prompt -> new Prompt(prompt, 0L)).toList(), Sampling.greedy(stopToken, maxTokens))
+                .stream()
+                .map(samples -> samples.getFirst().tokens())
+                .toList();
+    }
+}

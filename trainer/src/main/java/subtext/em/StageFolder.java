@@ -1,0 +1,83 @@
+package subtext.em;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import subtext.bindings.DType;
+import subtext.bindings.EngineException;
+import subtext.io.AtomicFiles;
+import subtext.io.Digest;
+import subtext.io.HuggingFace;
+import subtext.model.LlamaConfig;
+import subtext.run.Manifest;
+import subtext.run.RunDirectory;
+import subtext.text.Tokenizer;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.MapperFeature;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * The folder of an iteration or a baseline: checkpoints while it trains, then the model, then what was measured, then {@code DONE} over
+ * both. Each step looks whether it was taken before.
+ *
+ * @param path the folder
+ */
+record StageFolder(Path path) {
+    private static final String RESULT = "result.json";
+    private static final String MODEL = "model";
+    private static final String WEIGHTS = "model.safetensors";
+    private static final JsonMapper JSON =
+            JsonMapper.builder().disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY).build();
+
+    Path checkpoints() {
+        return path.resolve("checkpoint");
+    }
+
+    Path latents() {
+        return path.resolve("latents");
+    }
+
+    Path model() {
+        return path.resolve(MODEL);
+    }
+
+    /**
+     * What was measured, if the stage is finished.
+     *
+     * @throws EngineException.CorruptFile if it is finished and a file of it is damaged
+     */
+    <T> Optional<T> result(Class<T> type) throws IOException {
+        if (!Files.exists(path.resolve(RunDirectory.DONE))) {
+            return Optional.empty();
+        }
+        Manifest.verify(path, RunDirectory.DONE);
+        try {
+            return Optional.of(JSON.readValue(Files.readString(path.resolve(RESULT)), type));
+        } catch (JacksonException e) {
+            throw new EngineException.CorruptFile(path.resolve(RESULT) + ": " + e.getOriginalMessage(), e);
+        }
+    }
+
+    /** Writes what was measured and declares the stage finished. */
+    void finish(Object result) throws IOException {
+        AtomicFiles.write(path.resolve(RESULT), JSON.writeValueAsString(result) + "\n");
+        Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT);
+    }
+
+    /** Writes the model and gives the digest of its weights. */
+    String writeModel(LlamaConfig config, float[] weights, Tokenizer tokenizer) throws IOException {
+        HuggingFace.save(model(), config, tokenizer, weights, DType.F32);
+        return digest();
+    }
+
+    /** The digest of the model's weights: two runs that agree in it have the same model. */
+    String digest() throws IOException {
+        return Digest.of(model().resolve(WEIGHTS));
+    }
+
+    /** The weights of a finished stage, flat in the order of the parameter table. */
+    float[] weights(LlamaConfig config) throws IOException {
+        return HuggingFace.weights(model(), config);
+    }
+}
