@@ -48,13 +48,10 @@ ST_HD float uniform(uint32_t bits) {
 /// Standard Gumbel: -log(E), E = -log1p(-u) exponential. The side that decides an arg max is E near 0, which is where u is finest.
 ST_HD float gumbel(uint32_t bits) { return -logf(-log1pf(-uniform(bits))); }
 
-/// Standard normal `index` of a stream, by Box-Muller from lanes (0, 1) or (2, 3) of block index / 4: the even lane takes the cosine.
+/// Standard normal `index` of a stream (st_fill_normal), by Box-Muller from the first two lanes of its own block.
 ST_HD float normal(uint64_t seed, uint64_t index) {
-    const PhiloxBlock block = philox(seed, index / 4);
-    const int pair = static_cast<int>(index & 2);
-    const float radius = sqrtf(-2.0f * logf(uniform(block.x[pair])));
-    const float angle = 6.2831853f * uniform(block.x[pair + 1]);
-    return radius * (index & 1 ? sinf(angle) : cosf(angle));
+    const PhiloxBlock block = philox(seed, index);
+    return sqrtf(-2.0f * logf(uniform(block.x[0]))) * cosf(6.2831853f * uniform(block.x[1]));
 }
 
 /// Noise for vocabulary entries 4*block .. 4*block+3 of the draw at `position` under `key` (st_sample).
