@@ -72,6 +72,9 @@ public record SequenceBuilder(ControlTokens control, long key, double priorShare
         while (at < n - 1) {
             if (sequence.at(at) != control.latent()) {
                 int end = plain(sequence, at);
+                if (end == at) {
+                    throw new IllegalArgumentException("sequence: a control token without its block at token " + at);
+                }
                 blocks.add(new Block(new Arrangement.Raw(), sequence.slice(at, end)));
                 at = end;
             } else if (sequence.at(at + 1) == control.prior()) {
