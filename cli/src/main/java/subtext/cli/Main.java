@@ -19,8 +19,10 @@ import subtext.run.Spelling;
         versionProvider = Version.class,
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {
+            EmCommand.class,
             GenerateCommand.class,
             ScoreCommand.class,
+            VerifyCommand.class,
             DoctorCommand.class,
             StudyCommand.class,
             CommandLine.HelpCommand.class
@@ -70,6 +72,11 @@ public final class Main {
             return ExitCode.OK.code();
         }
         return line.execute(arguments);
+    }
+
+    /** Whether a person watches: both ends of the console are a terminal. */
+    static boolean onTerminal() {
+        return System.console() != null && System.console().isTerminal();
     }
 
     private static int usage(CommandLine.ParameterException failure, String[] arguments) {

@@ -307,7 +307,8 @@ public record RunConfig(
         return read(tree, key + ": cannot be '" + value + "'");
     }
 
-    private RunConfig over(JsonNode changes, String where) {
+    /** The settings of a tree over these; {@code where} begins the message about what is wrong in it. */
+    public RunConfig over(JsonNode changes, String where) {
         ObjectNode tree = tree();
         merge(tree, changes, "", where);
         return read(tree, where + "a value has the wrong type");
