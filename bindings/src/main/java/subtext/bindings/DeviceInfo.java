@@ -24,4 +24,11 @@ public record DeviceInfo(
         int computeCapability,
         int driverVersion,
         int runtimeVersion,
-        boolean emulated) {}
+        boolean emulated) {
+
+    /** For people: {@code AMD EPYC (avx512, 2 threads)}. */
+    @Override
+    public String toString() {
+        return "%s (%s, %d %s)".formatted(name, path, processors, computeCapability == 0 ? "threads" : "multiprocessors");
+    }
+}

@@ -26,7 +26,7 @@ final class ConfigFile {
         try {
             text = Files.readString(file);
         } catch (IOException e) {
-            throw new EngineException.InvalidConfig("config: cannot read " + ExitCode.line(e), e);
+            throw new EngineException.InvalidConfig("--config: " + ExitCode.line(e), e);
         }
         LoadSettings settings = LoadSettings.builder()
                 .setLabel(file.toString())

@@ -4,7 +4,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.stream.Stream;
 import picocli.CommandLine.Mixin;
@@ -79,11 +81,15 @@ final class RunFlags {
         List<String> named = new ArrayList<>(more);
         add(named, "seeds", seeds == null ? null : seeds.toString());
         add(named, "corpus.path", corpus);
-        add(named, "corpus.badRecords", badRecords == null ? null : badRecords.name().toLowerCase(java.util.Locale.ROOT));
+        add(named, "corpus.badRecords", badRecords == null ? null : badRecords.name().toLowerCase(Locale.ROOT));
         add(named, "device.backend", device.device == null ? null : DeviceFlags.configured(device.device));
         add(named, "device.threads", device.threads);
         for (int i = 0; i < named.size(); i += 2) {
             resolved = resolved.with(named.get(i), named.get(i + 1));
+        }
+        if (resolved.device().threads() < 0) {
+            throw new EngineException.InvalidConfig(
+                    "device.threads: expected 0 (one per core) or more, got " + resolved.device().threads());
         }
         return new EmSettings(folder, resume, dryRun, resolved);
     }
@@ -123,7 +129,7 @@ final class RunFlags {
             try (Stream<Path> runs = Files.list(RUNS)) {
                 Optional<Path> latest = runs.filter(path -> path.getFileName().toString().startsWith(kind + "-"))
                         .filter(path -> Files.exists(path.resolve("run.json")))
-                        .max(java.util.Comparator.comparing(path -> path.resolve("run.json").toFile().lastModified()));
+                        .max(Comparator.comparing(path -> path.resolve("run.json").toFile().lastModified()));
                 if (latest.isPresent()) {
                     return latest.get();
                 }

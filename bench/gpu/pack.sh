@@ -1,0 +1,37 @@
+#!/bin/bash
+# Packs what a GPU machine without a JDK needs to run engine.jar into .pack/ (under 60 MiB): a Java runtime of the modules in use, the jar
+# and a start script.
+#
+#   here:   bench/gpu/pack.sh [--no-cuda]
+#   there:  cmake -S native -B /tmp/native -DCMAKE_BUILD_TYPE=Release && cmake --build /tmp/native -j
+#           SUBTEXT_NATIVE_PATH=/tmp/native .pack/subtext em --device cuda
+#
+# The jar holds the libraries built here: with nvcc here, SUBTEXT_NATIVE_PATH is only needed to use others.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cuda=AUTO
+[ "${1-}" != --no-cuda ] || cuda=OFF
+home=$(sh .mvn/requirements.sh)
+./mvnw -q -B -ntp -pl cli -am package -DskipTests -Dsubtext.cuda=$cuda -Dsubtext.targets=libraries
+
+rm -rf .pack
+mkdir .pack
+# java.base alone runs the program; Jackson looks for java.desktop and java.sql and does without
+"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
+    --compress zip-9 --output .pack/jre
+cp cli/target/engine.jar .pack/
+cat > .pack/subtext <<'START'
+#!/bin/sh
+# engine.jar with the runtime beside it
+here=$(dirname "$(readlink -f "$0")")
+exec "$here/jre/bin/java" ${SUBTEXT_JAVA_OPTS:-} -jar "$here/engine.jar" "$@"
+START
+chmod +x .pack/subtext
+
+size=$(du -sm .pack | cut -f1)
+echo ".pack: $size MiB"
+if [ "$size" -ge 60 ]; then
+    echo "pack.sh: .pack is too large to carry" >&2
+    exit 1
+fi
