@@ -17,8 +17,8 @@ home=$(sh .mvn/requirements.sh)
 
 rm -rf .pack
 mkdir .pack
-# java.base alone runs the program; Jackson looks for java.desktop and java.sql and does without
-"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
+# Jackson wants java.xml; it looks for java.desktop and java.sql too, and does without
+"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.xml,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
     --compress zip-9 --output .pack/jre
 cp cli/target/engine.jar .pack/
 cat > .pack/subtext <<'START'

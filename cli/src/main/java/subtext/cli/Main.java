@@ -71,7 +71,11 @@ public final class Main {
             line.usage(out);
             return ExitCode.OK.code();
         }
-        return line.execute(arguments);
+        try {
+            return line.execute(arguments);
+        } catch (Error error) { // picocli passes errors on: running out of memory is one
+            return failed(error, line);
+        }
     }
 
     /** Whether a person watches: both ends of the console are a terminal. */
@@ -104,7 +108,7 @@ public final class Main {
         return new ArrayList<>(command.getSubcommands().keySet());
     }
 
-    private static int failed(Exception failure, CommandLine command) {
+    private static int failed(Throwable failure, CommandLine command) {
         ExitCode code = ExitCode.of(failure);
         PrintWriter err = command.getErr();
         if (code == ExitCode.INTERNAL) {
