@@ -1,0 +1,214 @@
+package subtext.io;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import subtext.bindings.DType;
+import subtext.bindings.EngineException;
+import subtext.model.LlamaConfig;
+import subtext.model.ParameterTable;
+import subtext.model.RopeScaling;
+import subtext.testing.TestDevice;
+import subtext.text.SymbolTokenizer;
+import subtext.text.Tokenizer;
+
+/** Model folders: what goes out comes back, and what is not a Llama of ours is refused by name. */
+class HuggingFaceTest {
+    private static final LlamaConfig CONFIG = TestDevice.tiny(false);
+    private static final Tokenizer TOKENIZER = new SymbolTokenizer(List.of("a", "b", "c"));
+
+    @TempDir
+    private Path folder;
+
+    private float[] weights;
+
+    @BeforeEach
+    void save() throws IOException {
+        weights = TestDevice.weights(CONFIG, 5);
+        HuggingFace.save(folder, CONFIG, TOKENIZER, weights, DType.F32);
+    }
+
+    @Test
+    void whatIsSavedIsLoaded() throws IOException {
+        HuggingFace.Checkpoint loaded = HuggingFace.load(folder);
+        assertThat(loaded.config()).isEqualTo(CONFIG);
+        assertThat(loaded.weights()).isEqualTo(weights);
+        assertThat(loaded.tokenizer().encode("c a b")).isEqualTo(TOKENIZER.encode("c a b"));
+        assertThat(folder.resolve("generation_config.json"))
+                .content()
+                .contains("\"bos_token_id\" : 0", "\"eos_token_id\" : 1");
+        try (Safetensors file = Safetensors.open(folder.resolve("model.safetensors"))) {
+            assertThat(file.metadata()).containsEntry("format", "pt");
+            assertThat(file.info("model.layers.1.self_attn.k_proj.weight").shape()).containsExactly(16L, 32L);
+            assertThat(file.info("lm_head.weight").shape()).containsExactly(97L, 32L);
+        }
+    }
+
+    @Test
+    void bf16RoundsEachWeightOnce() throws IOException {
+        HuggingFace.save(folder, CONFIG, TOKENIZER, weights, DType.BF16);
+        float[] loaded = HuggingFace.load(folder).weights();
+        float[] rounded = weights.clone();
+        for (int i = 0; i < weights.length; i++) {
+            rounded[i] = Float.intBitsToFloat(Safetensors.toBf16(weights[i]) << 16);
+        }
+        assertThat(loaded).isEqualTo(rounded).isNotEqualTo(weights);
+    }
+
+    @Test
+    void ropeScalingsSurvive() throws IOException {
+        for (RopeScaling scaling : List.of(new RopeScaling.Linear(4), new RopeScaling.Llama3(8, 1, 4, 8192))) {
+            LlamaConfig scaled = new LlamaConfig(2, 32, 4, 2, 8, 40, 97, 256, 500_000, 1e-6, false, scaling);
+            HuggingFace.save(folder, scaled, TOKENIZER, weights, DType.F32);
+            assertThat(HuggingFace.config(folder)).isEqualTo(scaled);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(quoteCharacter = '`', value = {
+        "\"llama\", \"mamba\", model_type",
+        "\"silu\", \"gelu\", hidden_act",
+        "\"attention_bias\" : false, \"attention_bias\" : true, attention_bias",
+        "\"rope_scaling\" : null, `\"rope_scaling\" : {\"rope_type\":\"yarn\",\"factor\":2.0}`, yarn",
+        "\"hidden_size\" : 32, \"hidden_size\" : -1, hidden_size",
+        "\"num_key_value_heads\" : 2, \"num_key_value_heads\" : 3, kvHeads",
+        "\"head_dim\" : 8, \"head_dim\" : 7, headDim",
+        "\"vocab_size\" : 97, \"vocab_size\" : 5, vocab_size",
+        "\"num_hidden_layers\" : 2, \"num_hidden_layers\" : \"two\", num_hidden_layers",
+    })
+    void configsOfOtherModelsAreRefusedByName(String from, String to, String named) throws IOException {
+        replace("config.json", from, to);
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.InvalidConfig.class)
+                .hasMessageContaining(named);
+    }
+
+    @Test
+    void weightsThatAreNotFiniteAreRefused() throws IOException {
+        for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+            float[] damaged = weights.clone();
+            damaged[(int) ParameterTable.of(CONFIG).entry("layers.1.feedForward.down").offset() + 7] = bad;
+            HuggingFace.save(folder, CONFIG, TOKENIZER, damaged, DType.F32);
+            assertThatThrownBy(() -> HuggingFace.load(folder))
+                    .isInstanceOf(EngineException.CorruptFile.class)
+                    .hasMessageContaining("model.layers.1.mlp.down_proj.weight")
+                    .hasMessageContaining("element 7");
+        }
+    }
+
+    @Test
+    void missingSurplusAndMisshapenTensorsAreNamed() throws IOException {
+        List<Safetensors.Entry> entries = new ArrayList<>(HuggingFace.entries(CONFIG, weights, Safetensors.Type.F32));
+        Path file = folder.resolve("model.safetensors");
+        Safetensors.Entry first = entries.removeFirst();
+        Safetensors.write(file, entries, Map.of());
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining(first.name());
+        entries.add(first);
+        String bias = "model.layers.0.self_attn.q_proj.bias";
+        entries.add(Safetensors.Entry.floats(bias, Safetensors.Type.F32, List.of(2L), new float[2], 0));
+        Safetensors.write(file, entries, Map.of());
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.InvalidConfig.class)
+                .hasMessageContaining(bias);
+        entries.removeLast();
+        entries.removeLast();
+        entries.add(Safetensors.Entry.floats(first.name(), Safetensors.Type.F32, List.of(32L, 97L), weights, 0));
+        Safetensors.write(file, entries, Map.of());
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining("[32, 97]");
+    }
+
+    @Test
+    void filesThatAreNotThereAreNamed() throws IOException {
+        for (String name : new String[] {"config.json", "tokenizer.json", "model.safetensors"}) {
+            byte[] content = Files.readAllBytes(folder.resolve(name));
+            Files.delete(folder.resolve(name));
+            assertThatThrownBy(() -> HuggingFace.load(folder))
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining(name);
+            Files.write(folder.resolve(name), content);
+        }
+        Files.writeString(folder.resolve("config.json"), "{\"a\":");
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining("not valid JSON");
+    }
+
+    @Test
+    void shardsAreReadThroughTheirIndex() throws IOException {
+        shard();
+        assertThat(HuggingFace.load(folder).weights()).isEqualTo(weights);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "../two.safetensors, is not the name of a",
+        "/tmp/two.safetensors, is not the name of a",
+        "sub/two.safetensors, is not the name of a",
+        "two.bin, is not the name of a",
+        "'', is not the name of a",
+        "three.safetensors, is missing",
+        "one.safetensors, are missing",
+    })
+    void anIndexNamesNothingOutsideTheFolder(String shard, String rule) throws IOException {
+        shard();
+        replace("model.safetensors.index.json", "\"two.safetensors\"", "\"" + shard + "\"");
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining(rule);
+    }
+
+    @Test
+    void aTensorMustLieWhereTheIndexSays() throws IOException {
+        shard();
+        replace("model.safetensors.index.json", "\"lm_head.weight\":\"two", "\"lm_head.weight\":\"one");
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining("lm_head.weight")
+                .hasMessageContaining("the index says");
+    }
+
+    @Test
+    void aShardThatIsALinkIsRefused(@TempDir Path elsewhere) throws IOException {
+        shard();
+        Path target = Files.move(folder.resolve("two.safetensors"), elsewhere.resolve("two.safetensors"));
+        Files.createSymbolicLink(folder.resolve("two.safetensors"), target);
+        assertThatThrownBy(() -> HuggingFace.load(folder))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining("symbolic link");
+    }
+
+    /** The same weights as two shards and an index. */
+    private void shard() throws IOException {
+        List<Safetensors.Entry> entries = HuggingFace.entries(CONFIG, weights, Safetensors.Type.F32);
+        Safetensors.write(folder.resolve("one.safetensors"), entries.subList(0, 7), Map.of());
+        Safetensors.write(folder.resolve("two.safetensors"), entries.subList(7, entries.size()), Map.of());
+        StringBuilder index = new StringBuilder("{\"metadata\":{},\"weight_map\":{");
+        for (int i = 0; i < entries.size(); i++) {
+            String shard = i < 7 ? "one.safetensors" : "two.safetensors";
+            index.append(i == 0 ? "" : ",").append('"').append(entries.get(i).name()).append("\":\"").append(shard).append('"');
+        }
+        Files.writeString(folder.resolve("model.safetensors.index.json"), index.append("}}"));
+        Files.delete(folder.resolve("model.safetensors"));
+    }
+
+    private void replace(String name, String from, String to) throws IOException {
+        String text = Files.readString(folder.resolve(name));
+        assertThat(text).contains(from);
+        Files.writeString(folder.resolve(name), text.replace(from, to));
+    }
+}
