@@ -23,6 +23,7 @@ struct st_device {
     int processors = 0;      // streaming multiprocessors
     bool wgmma = false;      // the sm_90a path of st_matmul_*; SUBTEXT_CUDA_PATH=portable switches it off
     int cluster = 2;         // blocks of a cluster in those kernels; SUBTEXT_CUDA_CLUSTER=1 keeps blocks to themselves
+    int clusters[5] = {};    // how many clusters of 2 or 4 blocks run at a time; 0: not asked yet
     bool synchronous = false;  // SUBTEXT_SYNC=1: wait after every op, so that a late error names its kernel
     bool recording = false;  // between st_record_begin and st_record_end
     void *encodeTiled = nullptr;  // cuTensorMapEncodeTiled, looked up through the runtime; no link to libcuda

@@ -91,6 +91,27 @@ __device__ __forceinline__ void copyBoxToAll(void *smem, const CUtensorMap *map,
         : "memory");
 }
 
+/// Makes this thread's ordinary stores to shared memory visible to the copy engine.
+__device__ __forceinline__ void fenceForCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/// Writes a box from shared memory to the tensor at (inner, outer); what lies outside the tensor is left out.
+__device__ __forceinline__ void storeBox(const CUtensorMap *map, const void *smem, int inner, int outer) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(reinterpret_cast<uint64_t>(map)),
+                 "r"(tc::sharedAddress(smem)), "r"(inner), "r"(outer)
+                 : "memory");
+}
+/// The same, added to what the tensor holds.
+__device__ __forceinline__ void addBox(const CUtensorMap *map, const void *smem, int inner, int outer) {
+    asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(
+                     reinterpret_cast<uint64_t>(map)),
+                 "r"(tc::sharedAddress(smem)), "r"(inner), "r"(outer)
+                 : "memory");
+}
+__device__ __forceinline__ void storeCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+/// Waits until the boxes this thread committed have been read from shared memory, or written too.
+__device__ __forceinline__ void storeWaitRead() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+__device__ __forceinline__ void storeWait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+
 // ---- warpgroup products ----------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ void wgmmaFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -210,17 +231,17 @@ __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, b
 
 // ---- host ------------------------------------------------------------------------------------------------------------
 
-/// A tensor of bf16 with `outer` lines of `inner` contiguous elements, copied by boxes of boxOuter lines of 64 elements (128 bytes), swizzled.
-inline st_status describe(st_device *device, CUtensorMap *map, const void *x, int64_t inner, int64_t outer, int boxOuter) {
+/// A tensor of bf16 (f32 if `wide`) with `outer` lines of `inner` contiguous elements, copied by boxes of boxOuter lines of 128 bytes, swizzled.
+inline st_status describe(st_device *device, CUtensorMap *map, const void *x, int64_t inner, int64_t outer, int boxOuter, bool wide = false) {
     using Encode = CUresult (*)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *,
                                 const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
                                 CUtensorMapFloatOOBfill);
-    const cuuint64_t size[2] = {static_cast<cuuint64_t>(inner), static_cast<cuuint64_t>(outer)};
-    const cuuint64_t stride[1] = {static_cast<cuuint64_t>(inner) * 2};  // bytes
-    const cuuint32_t box[2] = {64, static_cast<cuuint32_t>(boxOuter)}, step[2] = {1, 1};
+    const cuuint64_t elementBytes = wide ? 4 : 2, size[2] = {static_cast<cuuint64_t>(inner), static_cast<cuuint64_t>(outer)};
+    const cuuint64_t stride[1] = {size[0] * elementBytes};
+    const cuuint32_t box[2] = {static_cast<cuuint32_t>(128 / elementBytes), static_cast<cuuint32_t>(boxOuter)}, step[2] = {1, 1};
     const CUresult result = reinterpret_cast<Encode>(device->encodeTiled)(
-        map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void *>(x), size, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-        CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+        map, wide ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void *>(x), size, stride, box, step,
+        CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result != CUDA_SUCCESS)
         return fail(device, ST_DEVICE_ERROR, "cuTensorMapEncodeTiled of (%lld, %lld) at %p: CUDA driver error %d", static_cast<long long>(outer),
                     static_cast<long long>(inner), x, static_cast<int>(result));

@@ -2,9 +2,10 @@
 //
 // A block is persistent and has one producer and one or two consumer warpgroups. The producer, a single thread, fills a ring of stages of
 // 64 k with swizzled tiles of a and b; each consumer warpgroup multiplies its 64 rows of a by the whole tile of b into registers, frees the
-// stage before last, and at the end of a tile writes it out through shared memory in whole lines, while the producer already loads the
-// next tile. Two blocks of a cluster take tiles one above the other and share b: each fetches half of it for both, which cuts
-// what a 128 x 256 tile draws from L2 from 48 to 32 KB a stage, for 4.2 MFLOP.
+// stage before last, and at the end of a tile hands it to the copy engine through shared memory, while the producer already loads the
+// next tile. The blocks of a cluster take neighbouring tiles: those of one row of tiles share a, those of one column share b, each
+// fetching its part of it for all. Two blocks one above the other cut what a 128 x 256 tile draws from L2 from 48 to 32 KB a stage, for
+// 4.2 MFLOP; without that L2 is the limit.
 //
 // Every element is one chain of k16 products over k = 0, 16, 32, ... whatever the tile: the tile may follow M, the bits do not.
 #ifndef SUBTEXT_CUDA_MATMUL_SM90_CUH
@@ -28,7 +29,8 @@ struct Plan {
     static constexpr int aBytes = tileM * lineBytes, bBytes = tileN * lineBytes, stageBytes = aBytes + bBytes;
     static constexpr int stages = ringBytes / stageBytes;
     static constexpr int threads = 128 * (consumers + 1);
-    static constexpr int columns = tileN < 64 ? tileN : 64;       // written out at a time
+    static constexpr int columns = tileN < 64 ? tileN : 64;       // written out at a time when a residual is added
+    static constexpr bool storesBoxes = tileN >= 64;              // and else by the copy engine
     static constexpr int outBytes = 16 * columns * 4;             // of one warp
     static constexpr int sharedBytes = 1024 + stages * stageBytes + 4 * consumers * outBytes + 2 * stages * 8;
     static_assert(aBytes % 1024 == 0 && bBytes % 1024 == 0, "the swizzle repeats every 1024 bytes");
@@ -97,23 +99,90 @@ __device__ __forceinline__ void writeOut(const float (&d)[P::tileN / 2], float *
     }
 }
 
-/// tilesM counts pairs of tiles when the cluster has two blocks.
+/// How a launch is laid out. A cluster is m x n blocks; tilesM and tilesN count its tiles of (m tileM) x (n tileN).
+struct Grid {
+    int steps;               // of 64 k
+    int m, n;                // blocks of a cluster
+    int tilesM, tilesN;
+    int linesA;              // lines of a that a stage holds along k: tileM, or fewer if M is less
+    bool wideC, boxes, adds;  // f32 output; written by the copy engine; added to what is there
+};
+
+/// Writes a warp's 16 rows of the accumulators by the copy engine: 128 columns of bf16 or 64 of f32 at a time through shared memory. The
+/// copies go on while the next tile is computed. `out` is laid out as the swizzled boxes of the map: lines of 128 bytes.
+template <typename P>
+__device__ __forceinline__ void storeBoxes(const float (&d)[P::tileN / 2], unsigned char *out, const CUtensorMap *map, int m0, int n0, int N, bool wideC,
+                                           bool adds) {
+    using namespace hopper;
+    const int lane = threadIdx.x % 32, t = lane % 4;
+    const auto at = [&](int row, int box, int group, int byte) { return out + box * 2048 + row * lineBytes + (group ^ (row & 7)) * 16 + byte; };
+    const auto reuse = [&] {
+        if (lane == 0) storeWaitRead();
+        __syncwarp();
+    };
+    const auto hand = [&](int column, int box) {
+        if (lane == 0 && column < N) {
+            if (adds)
+                addBox(map, out + box * 2048, column, m0);
+            else
+                storeBox(map, out + box * 2048, column, m0);
+        }
+    };
+    if (wideC) {
+#pragma unroll
+        for (int part = 0; part < P::tileN / 64; part++) {
+            reuse();
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const int from = part * 32 + 4 * j + 2 * half;
+                    *reinterpret_cast<float2 *>(at(lane / 4 + 8 * half, j / 4, j % 4 * 2 + t / 2, t % 2 * 8)) = make_float2(d[from], d[from + 1]);
+                }
+            fenceForCopies();
+            __syncwarp();
+            hand(n0 + part * 64, 0);
+            hand(n0 + part * 64 + 32, 1);
+            if (lane == 0) storeCommit();
+        }
+    } else {
+        constexpr int columns = P::tileN < 128 ? P::tileN : 128;
+#pragma unroll
+        for (int part = 0; part < P::tileN / columns; part++) {
+            reuse();
+#pragma unroll
+            for (int j = 0; j < columns / 8; j++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const int from = part * columns / 2 + 4 * j + 2 * half;
+                    *reinterpret_cast<uint32_t *>(at(lane / 4 + 8 * half, j / 8, j % 8, t * 4)) = packBf16(d[from], d[from + 1]);
+                }
+            fenceForCopies();
+            __syncwarp();
+#pragma unroll
+            for (int box = 0; box < columns / 64; box++) hand(n0 + part * columns + 64 * box, box);
+            if (lane == 0) storeCommit();
+        }
+    }
+}
+
 template <Layout layout, typename P>
 __global__ void __launch_bounds__(P::threads, 1)
-    matmul(const __grid_constant__ CUtensorMap mapA, const __grid_constant__ CUtensorMap mapB, void *c, const void *residual, int64_t M, int64_t N,
-           int steps, int tilesM, int tilesN, int cluster, bool wideC) {
+    matmul(const __grid_constant__ CUtensorMap mapA, const __grid_constant__ CUtensorMap mapB, const __grid_constant__ CUtensorMap mapC, void *c,
+           const void *residual, int64_t M, int64_t N, Grid grid) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     using namespace hopper;
     constexpr int transposeA = aAlongK(layout) ? 0 : 1, transposeB = bAlongK(layout) ? 0 : 1;
     constexpr bool movesRegisters = P::tileN == 256;
     ST_DYNAMIC_SHARED(unsigned char, dynamic);
     unsigned char *const ring = dynamic + ((1024 - (tc::sharedAddress(dynamic) & 1023)) & 1023);
-    float *const out = reinterpret_cast<float *>(ring + P::stages * P::stageBytes);
-    uint64_t *const full = reinterpret_cast<uint64_t *>(ring + P::stages * P::stageBytes + 4 * P::consumers * P::outBytes);
+    unsigned char *const out = ring + P::stages * P::stageBytes;
+    uint64_t *const full = reinterpret_cast<uint64_t *>(out + 4 * P::consumers * P::outBytes);
     uint64_t *const empty = full + P::stages;
 
     const int warp = __shfl_sync(fullWarp, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-    const int rank = cluster > 1 ? static_cast<int>(clusterRank()) : 0;
+    const int cluster = grid.m * grid.n, rank = cluster > 1 ? static_cast<int>(clusterRank()) : 0;
+    const int rankM = rank / grid.n, rankN = rank % grid.n;
     if (threadIdx.x == 0) {
         for (int s = 0; s < P::stages; s++) {
             barrierInit(full + s, 1);                           // the producer
@@ -123,42 +192,46 @@ __global__ void __launch_bounds__(P::threads, 1)
     }
     clusterMeet();
 
-    const int tiles = tilesM * tilesN, first = blockIdx.x / cluster, clusters = gridDim.x / cluster;
-    const int band = 32 / (P::consumers * cluster);  // 2048 rows: with as many columns, what 132 blocks do at a time
+    const int tiles = grid.tilesM * grid.tilesN, first = blockIdx.x / cluster, clusters = gridDim.x / cluster;
+    const int band = 32 / (P::consumers * grid.m);  // 2048 rows: with as many columns, what 132 blocks do at a time
     Ring at;
     if (warp < 4) {
         if (movesRegisters) giveRegisters<40>();
         if (threadIdx.x == 0) {
             prefetchMap(&mapA);
             prefetchMap(&mapB);
-            const int partN = P::tileN / cluster, partFrom = rank * partN;  // of b, for all blocks of the cluster
-            const uint16_t everyone = static_cast<uint16_t>((1u << cluster) - 1);
+            const int partA = grid.linesA / grid.n, fromA = rankN * partA;   // of a, for the blocks of the same rows
+            const int partB = P::tileN / grid.m, fromB = rankM * partB;      // of b, for those of the same columns
+            const uint16_t sameRows = static_cast<uint16_t>(((1u << grid.n) - 1) << (rankM * grid.n));
+            uint16_t sameColumns = 0;
+            for (int m = 0; m < grid.m; m++) sameColumns = static_cast<uint16_t>(sameColumns | 1u << (m * grid.n + rankN));
+            const uint32_t bytes = static_cast<uint32_t>(grid.linesA * lineBytes + P::bBytes);
+            const auto copy = [](unsigned char *to, const CUtensorMap *map, uint64_t *barrier, int inner, int outer, bool shared, uint16_t mask) {
+                if (shared)
+                    copyBoxToAll(to, map, barrier, inner, outer, mask);
+                else
+                    copyBox(to, map, barrier, inner, outer);
+            };
             for (int tile = first; tile < tiles; tile += clusters) {
-                const TilePlace place = placeTile(tile, tilesM, tilesN, band);
-                const int m0 = (place.m * cluster + rank) * P::tileM, n0 = place.n * P::tileN;
-                for (int step = 0; step < steps; step++) {
+                const TilePlace place = placeTile(tile, grid.tilesM, grid.tilesN, band);
+                const int m0 = (place.m * grid.m + rankM) * P::tileM, n0 = (place.n * grid.n + rankN) * P::tileN;
+                for (int step = 0; step < grid.steps; step++) {
                     const int k0 = step * tileK;
                     unsigned char *const a = ring + at.stage * P::stageBytes, *const b = a + P::aBytes;
                     uint64_t *const barrier = full + at.stage;
                     barrierWait(empty + at.stage, at.parity ^ 1);
-                    barrierExpect(barrier, P::stageBytes);
+                    barrierExpect(barrier, bytes);
                     if (aAlongK(layout)) {
-                        copyBox(a, &mapA, barrier, k0, m0);
+                        copy(a + fromA * lineBytes, &mapA, barrier, k0, m0 + fromA, grid.n > 1, sameRows);
                     } else {
-                        for (int i = 0; i < P::consumers; i++) copyBox(a + i * blockBytes, &mapA, barrier, m0 + 64 * i, k0);
+                        for (int i = fromA / 64; i < (fromA + partA) / 64; i++)
+                            copy(a + i * blockBytes, &mapA, barrier, m0 + 64 * i, k0, grid.n > 1, sameRows);
                     }
                     if (bAlongK(layout)) {
-                        if (cluster == 1)
-                            copyBox(b, &mapB, barrier, k0, n0);
-                        else
-                            copyBoxToAll(b + partFrom * lineBytes, &mapB, barrier, k0, n0 + partFrom, everyone);
+                        copy(b + fromB * lineBytes, &mapB, barrier, k0, n0 + fromB, grid.m > 1, sameColumns);
                     } else {
-                        for (int i = partFrom / 64; i < (partFrom + partN) / 64; i++) {
-                            if (cluster == 1)
-                                copyBox(b + i * blockBytes, &mapB, barrier, n0 + 64 * i, k0);
-                            else
-                                copyBoxToAll(b + i * blockBytes, &mapB, barrier, n0 + 64 * i, k0, everyone);
-                        }
+                        for (int i = fromB / 64; i < (fromB + partB) / 64; i++)
+                            copy(b + i * blockBytes, &mapB, barrier, n0 + 64 * i, k0, grid.m > 1, sameColumns);
                     }
                     at.template next<P::stages>();
                 }
@@ -175,7 +248,7 @@ __global__ void __launch_bounds__(P::threads, 1)
         float d[P::tileN / 2];
         for (int tile = first; tile < tiles; tile += clusters) {
             int previous = 0;
-            for (int step = 0; step < steps; step++) {
+            for (int step = 0; step < grid.steps; step++) {
                 barrierWait(full + at.stage, at.parity);
                 const unsigned char *const stage = ring + at.stage * P::stageBytes;
                 const uint64_t a = operand(stage + group * blockBytes, blockBytes, 1024), b = operand(stage + P::aBytes, blockBytes, 1024);
@@ -195,11 +268,17 @@ __global__ void __launch_bounds__(P::threads, 1)
             wgmmaWait<0>();
             holdInPlace(d);
             release(previous);
-            const TilePlace place = placeTile(tile, tilesM, tilesN, band);
-            const int64_t m0 = static_cast<int64_t>(place.m * cluster + rank) * P::tileM + group * 64 + warp % 4 * 16;
-            if (m0 < M)
-                writeOut<P>(d, out + (warp - 4) * (P::outBytes / 4), c, residual, m0, static_cast<int64_t>(place.n) * P::tileN, M, N, wideC);
+            const TilePlace place = placeTile(tile, grid.tilesM, grid.tilesN, band);
+            const int m0 = (place.m * grid.m + rankM) * P::tileM + group * 64 + warp % 4 * 16, n0 = (place.n * grid.n + rankN) * P::tileN;
+            unsigned char *const own = out + (warp - 4) * P::outBytes;
+            if (m0 < M) {
+                if (P::storesBoxes && grid.boxes)
+                    storeBoxes<P>(d, own, &mapC, m0, n0, static_cast<int>(N), grid.wideC, grid.adds);
+                else
+                    writeOut<P>(d, reinterpret_cast<float *>(own), c, residual, m0, n0, M, N, grid.wideC);
+            }
         }
+        if (lane == 0) storeWait();
     }
     __syncwarp();
     clusterMeet();  // no block leaves while another may still arrive at its barriers
@@ -214,18 +293,65 @@ bool fits(const Product &p) {
            p.M < INT32_MAX - 512 && p.N < INT32_MAX - 512 && p.K < INT32_MAX - 512;
 }
 
+/// Blocks of a cluster: two rows of tiles wherever there are two; and where tiles are of 64 rows, which draw more from L2 than they
+/// compute, two columns as well.
+template <Layout layout, typename P>
+Grid layOut(const st_device *device, const Product &p) {
+    Grid grid = {};
+    grid.m = device->cluster > 1 && p.M > P::tileM && P::tileN / 2 % 8 == 0 ? 2 : 1;
+    grid.n = device->cluster > 1 && P::consumers == 1 && p.M > 32 && p.N > P::tileN ? 2 : 1;
+    grid.steps = static_cast<int>(ceilDiv(p.K, tileK));
+    grid.tilesM = static_cast<int>(ceilDiv(p.M, P::tileM * grid.m));
+    grid.tilesN = static_cast<int>(ceilDiv(p.N, P::tileN * grid.n));
+    // a box that reaches far below the last row costs as much as one that does not; the rows left out of a tile are never written
+    grid.linesA = aAlongK(layout) && p.M < P::tileM ? static_cast<int>(roundUp(p.M, 16)) : P::tileM;
+    grid.wideC = p.wideC;
+    grid.adds = p.wideC && p.residual == p.c;
+    grid.boxes = P::storesBoxes && (p.residual == nullptr || grid.adds);
+    return grid;
+}
+
+/// How many clusters of `size` blocks, one block a processor, run at a time: fewer than processors / size where a group of processors
+/// is not a multiple of the size.
+inline int clustersOf(st_device *device, int size) {
+    if (size == 1) return device->processors;
+    int &known = device->clusters[size];
+    if (known == 0) {
+        using P = Plan<64, 1>;
+        const auto kernel = matmul<Layout::NT, P>;
+        cudaLaunchAttribute attribute;
+        attribute.id = cudaLaunchAttributeClusterDimension;
+        attribute.val.clusterDim.x = static_cast<unsigned>(size);
+        attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+        cudaLaunchConfig_t config = {};
+        config.gridDim = dim3(static_cast<unsigned>(device->processors / size * size));
+        config.blockDim = dim3(P::threads);
+        config.dynamicSmemBytes = P::sharedBytes;
+        config.attrs = &attribute;
+        config.numAttrs = 1;
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, P::sharedBytes);
+        int found = 0;
+        const bool answered = cudaOccupancyMaxActiveClusters(&found, kernel, &config) == cudaSuccess && found > 0;
+        if (!answered) cudaGetLastError();
+        known = answered && found < device->processors / size ? found : device->processors / size;
+    }
+    return known;
+}
+
 template <Layout layout, typename P>
 st_status launch(st_device *device, const Product &p) {
-    // a pair of tiles needs more than one tile of rows, and at least 64 columns to each half of b
-    const int cluster = device->cluster > 1 && P::consumers == 2 && p.M > P::tileM ? 2 : 1;
-    CUtensorMap mapA, mapB;
-    const st_status statusA = aAlongK(layout) ? hopper::describe(device, &mapA, p.a, p.K, p.M, P::tileM) : hopper::describe(device, &mapA, p.a, p.M, p.K, 64);
-    if (statusA != ST_OK) return statusA;
-    const st_status statusB = bAlongK(layout) ? hopper::describe(device, &mapB, p.b, p.K, p.N, P::tileN / cluster) : hopper::describe(device, &mapB, p.b, p.N, p.K, 64);
-    if (statusB != ST_OK) return statusB;
+    const Grid grid = layOut<layout, P>(device, p);
+    CUtensorMap mapA, mapB, mapC;
+    st_status status = aAlongK(layout) ? hopper::describe(device, &mapA, p.a, p.K, p.M, grid.linesA / grid.n)
+                                       : hopper::describe(device, &mapA, p.a, p.M, p.K, 64);
+    if (status != ST_OK) return status;
+    status = bAlongK(layout) ? hopper::describe(device, &mapB, p.b, p.K, p.N, P::tileN / grid.m) : hopper::describe(device, &mapB, p.b, p.N, p.K, 64);
+    if (status != ST_OK) return status;
+    status = hopper::describe(device, &mapC, p.c, p.N, p.M, 16, p.wideC);
+    if (status != ST_OK) return status;
 
-    const int tilesM = static_cast<int>(ceilDiv(p.M, P::tileM * cluster)), tilesN = static_cast<int>(ceilDiv(p.N, P::tileN));
-    const int64_t tiles = static_cast<int64_t>(tilesM) * tilesN, most = device->processors / cluster;
+    const int cluster = grid.m * grid.n;
+    const int64_t tiles = static_cast<int64_t>(grid.tilesM) * grid.tilesN, most = clustersOf(device, cluster);
     cudaLaunchAttribute attribute;
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
@@ -239,32 +365,31 @@ st_status launch(st_device *device, const Product &p) {
     config.numAttrs = 1;
     const auto kernel = matmul<layout, P>;
     ST_CUDA(device, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, P::sharedBytes));
-    ST_CUDA(device, cudaLaunchKernelEx(&config, kernel, mapA, mapB, p.c, p.residual, p.M, p.N, static_cast<int>(ceilDiv(p.K, tileK)), tilesM,
-                                       tilesN, cluster, p.wideC));
+    ST_CUDA(device, cudaLaunchKernelEx(&config, kernel, mapA, mapB, mapC, p.c, p.residual, p.M, p.N, grid));
     return launched(device, "matmul bf16 (wgmma)");
 }
 
 /// Estimated cycles of a launch: rounds of tiles times the slower of the tensor cores (2048 products a cycle) and the copies (some 48
 /// bytes a cycle and processor), plus filling the ring and writing out.
-template <typename P>
-int64_t cost(const st_device *device, const Product &p) {
-    const int pair = device->cluster > 1 && P::consumers == 2 && p.M > P::tileM ? 2 : 1;
-    const int64_t rounds = ceilDiv(ceilDiv(p.M, P::tileM * pair) * ceilDiv(p.N, P::tileN), device->processors / pair);
-    const int64_t rows = p.M < P::tileM ? p.M : P::tileM;
-    const int64_t products = static_cast<int64_t>(P::tileM) * P::tileN * tileK / 2048, copies = (rows + P::tileN / pair) * lineBytes / 48;
-    return rounds * (ceilDiv(p.K, tileK) * (products > copies ? products : copies) + 6 * P::tileN) + 2000;
+template <Layout layout, typename P>
+int64_t cost(st_device *device, const Product &p) {
+    const Grid grid = layOut<layout, P>(device, p);
+    const int64_t rounds = ceilDiv(static_cast<int64_t>(grid.tilesM) * grid.tilesN, clustersOf(device, grid.m * grid.n));
+    const int64_t products = static_cast<int64_t>(P::tileM) * P::tileN * tileK / 2048;
+    const int64_t copies = (grid.linesA / grid.n + P::tileN / grid.m) * lineBytes / 48;
+    return rounds * (grid.steps * (products > copies ? products : copies) + 6 * P::tileN) + 2000;
 }
 
 template <Layout layout>
 st_status run(st_device *device, const Product &p) {
     using Large = Plan<256, 2>;
     using Middle = Plan<128, 2>;
-    const int64_t large = cost<Large>(device, p), middle = cost<Middle>(device, p);
+    const int64_t large = cost<layout, Large>(device, p), middle = cost<layout, Middle>(device, p);
     if constexpr (layout == Layout::NT) {
         using Flat = Plan<128, 1>;
         using Small = Plan<64, 1>;
         using Narrow = Plan<32, 1>;
-        const int64_t flat = cost<Flat>(device, p), small = cost<Small>(device, p), narrow = cost<Narrow>(device, p);
+        const int64_t flat = cost<layout, Flat>(device, p), small = cost<layout, Small>(device, p), narrow = cost<layout, Narrow>(device, p);
         const int64_t square = large < middle ? large : middle;
         if (narrow < small && narrow < flat && narrow < square) return launch<layout, Narrow>(device, p);
         if (small < flat && small < square) return launch<layout, Small>(device, p);
