@@ -1,7 +1,7 @@
 #!/bin/sh
 # The study of the chain world: seeds 0-4 for K = 1, 2, 4, 8, the baselines beside K = 4, then the table and its claims.
 #
-#   bench/chain-study.sh FOLDER [options for every em]
+#   bench/chain-study.sh FOLDER [--set and device options for every em]
 #
 # FOLDER gets one run and one report for each K and the table, study.md; started again on the same folder it goes on where it stopped.
 set -eu
@@ -16,7 +16,7 @@ for k in 4 1 2 8; do
     report=$folder/k$k.json
     [ -s "$report" ] && continue
     resume=
-    [ -e "$folder/k$k" ] && resume=--resume
+    [ -e "$folder/k$k/run.json" ] && resume=--resume
     # the baselines do not depend on K but for their budget of FLOPs, which is that of K = 4
     baselines=
     [ "$k" = 4 ] || baselines="--set baselines=[]"
