@@ -130,6 +130,7 @@ public final class Trainer {
             double scale = plan.clip() > 0 && norm > plan.clip() ? plan.clip() / norm : 1;
             optimizer.update(scale, learningRate, plan.adamw(), state.updates() + 1);
         }
+        // a skipped step moves the mean as well: norms that have risen for good must not stop a training for ever
         double meanNorm = state.updates() == 0 ? norm : NORM_MEMORY * state.meanNorm() + (1 - NORM_MEMORY) * norm;
         boolean tail = state.step() >= plan.steps() - Math.max(1, plan.steps() / 10);
         double seconds = (System.nanoTime() - fromNanos) * 1e-9;
@@ -137,7 +138,7 @@ public final class Trainer {
                 state.step() + 1,
                 state.updates() + (spike ? 0 : 1),
                 batch.next(),
-                spike ? state.meanNorm() : meanNorm,
+                meanNorm,
                 state.tokens() + batch.rows(),
                 state.tailLoss() + (tail ? loss : 0),
                 state.tailSteps() + (tail ? 1 : 0),
