@@ -14,6 +14,7 @@
 #include "attention_bf16.cuh"
 #include "attention_f32.cuh"
 #include "attention_plain.cuh"
+#include "attention_sm90.cuh"
 
 namespace st {
 namespace attention {
@@ -173,16 +174,17 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
                         tc::mma_m16n8k16_bf16(s[i][2 * n + 1], a[i], b + 2);
                     }
                 }
-                if constexpr (!withKeys) continue;
+                if constexpr (withKeys) {
 #pragma unroll
-                for (int i = 0; i < MT; i++) tc::ldmatrix_x4(a[i], rowLane(values, warp * warpRows + 16 * i, step));
+                    for (int i = 0; i < MT; i++) tc::ldmatrix_x4(a[i], rowLane(values, warp * warpRows + 16 * i, step));
 #pragma unroll
-                for (int n = 0; n < NC; n++) {
-                    tc::ldmatrix_x4(b, columnLane(dys, chunk + 16 * n, step));
+                    for (int n = 0; n < NC; n++) {
+                        tc::ldmatrix_x4(b, columnLane(dys, chunk + 16 * n, step));
 #pragma unroll
-                    for (int i = 0; i < MT; i++) {
-                        tc::mma_m16n8k16_bf16(dp[i][2 * n], a[i], b);
-                        tc::mma_m16n8k16_bf16(dp[i][2 * n + 1], a[i], b + 2);
+                        for (int i = 0; i < MT; i++) {
+                            tc::mma_m16n8k16_bf16(dp[i][2 * n], a[i], b);
+                            tc::mma_m16n8k16_bf16(dp[i][2 * n + 1], a[i], b + 2);
+                        }
                     }
                 }
             }
@@ -248,8 +250,8 @@ __global__ void __launch_bounds__(WARPS * 32, (KeySide<DP, MT, WARPS>::residents
     __syncwarp();  // the warp's own keys and values are read for the last time: their place takes the result
 #pragma unroll
     for (int i = 0; i < MT; i++) {
-        if constexpr (withKeys) roundInto<DP>(keys, warp * warpRows + 16 * i, dk[i], call.scale, call.scale);
-        if constexpr (withValues) roundInto<DP>(values, warp * warpRows + 16 * i, dv[i], 1.0f, 1.0f);
+        if constexpr (withKeys) roundInto<DP>(keys, warp * warpRows + 16 * i, &dk[i][0][0], call.scale, call.scale);
+        if constexpr (withValues) roundInto<DP>(values, warp * warpRows + 16 * i, &dv[i][0][0], 1.0f, 1.0f);
     }
     __syncwarp();
     const int64_t out = (firstKey + warp * warpRows) * call.stride + tile.head * call.D;
@@ -392,7 +394,7 @@ __global__ void __launch_bounds__(WARPS * 32, (QuerySide<DP, MT, WARPS>::residen
 
     __syncwarp();
 #pragma unroll
-    for (int i = 0; i < MT; i++) roundInto<DP>(queries, warp * warpRows + 16 * i, dq[i], call.scale, call.scale);
+    for (int i = 0; i < MT; i++) roundInto<DP>(queries, warp * warpRows + 16 * i, &dq[i][0][0], call.scale, call.scale);
     __syncwarp();
     storeRows<DP, warpRows>(call.dq + (firstRow + warp * warpRows) * call.stride + tile.head * call.D, call.stride, queries, warp * warpRows,
                             valid - warp * warpRows, call.D);
@@ -632,22 +634,30 @@ void launchPlain(const Gradient<T> &call, cudaStream_t stream) {
 
 // ---- choice -----------------------------------------------------------------------------------------------------------
 
-void launch(const Gradient<bf16> &call, int64_t longest, cudaStream_t stream) {
+st_status launch(st_device *device, const Gradient<bf16> &call, int64_t longest) {
+#if !defined(ST_CUDA_EMULATED)
+    if (sm90::takes(device, longest, call.D))
+        return call.D == 64 ? sm90::launchBackward<64>(device, call, longest) : sm90::launchBackward<128>(device, call, longest);
+#endif
+    cudaStream_t stream = device->stream;
     const int padded = paddedHead(call.D);
     if (padded == 0) {
         launchPlain(call, stream);
     } else {
         ST_BY_PADDED_HEAD(padded, launchPadded<DP>(call, longest, stream));
     }
+    return ST_OK;
 }
 
-void launch(const Gradient<float> &call, int64_t longest, cudaStream_t stream) {
+st_status launch(st_device *device, const Gradient<float> &call, int64_t longest) {
+    cudaStream_t stream = device->stream;
     const int padded = paddedHeadF32(call.D);
     if (padded == 0) {
         launchPlain(call, stream);
     } else {
         ST_BY_PADDED_HEAD_F32(padded, launchPadded<DP>(call, longest, stream));
     }
+    return ST_OK;
 }
 
 }  // namespace
@@ -682,7 +692,8 @@ extern "C" st_status st_attention_backward(st_device *device, void *dqkv, const 
         call.scale = static_cast<float>(scale);
         st::attention::fillShape(call, S, N, H, Hkv, D, scale, window);
         st::attention::launchDelta(call, static_cast<float *>(scratch), device->stream);
-        st::attention::launch(call, longest, device->stream);
+        const st_status launched = st::attention::launch(device, call, longest);
+        if (launched != ST_OK) return launched;
     });
     return st::launched(device, "st_attention_backward");
 }

@@ -87,14 +87,14 @@ __device__ __forceinline__ void storeRows(bf16 *to, int64_t stride, const bf16 *
 
 /// Accumulators (16 rows x DP, fragment layout) times a factor per row pair, as bf16 into rows first .. first + 15 of a tile.
 template <int DP>
-__device__ __forceinline__ void roundInto(bf16 *tile, int first, const float (&o)[DP / 8][4], float factorLow, float factorHigh) {
+__device__ __forceinline__ void roundInto(bf16 *tile, int first, const float *o, float factorLow, float factorHigh) {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
     for (int n = 0; n < DP / 8; n++) {
         uint32_t *low = reinterpret_cast<uint32_t *>(tile + Swizzled<DP>::at(first + g, n) + 2 * t);
         uint32_t *high = reinterpret_cast<uint32_t *>(tile + Swizzled<DP>::at(first + g + 8, n) + 2 * t);
-        *low = packBf16(o[n][0] * factorLow + 0.0f, o[n][1] * factorLow + 0.0f);
-        *high = packBf16(o[n][2] * factorHigh + 0.0f, o[n][3] * factorHigh + 0.0f);
+        *low = packBf16(o[4 * n] * factorLow + 0.0f, o[4 * n + 1] * factorLow + 0.0f);
+        *high = packBf16(o[4 * n + 2] * factorHigh + 0.0f, o[4 * n + 3] * factorHigh + 0.0f);
     }
 }
 
@@ -115,6 +115,52 @@ __device__ __forceinline__ float quadMax(float x) {
 __device__ __forceinline__ float quadSum(float x) {
     x += __shfl_xor_sync(fullWarp, x, 1);
     return x + __shfl_xor_sync(fullWarp, x, 2);
+}
+
+/// The online softmax of one key block on a fragment of 16 rows by 64 keys (n tile j in s[4j .. 4j+3]): takes scores, leaves probabilities.
+/// m, l: the running maximum and sum of rows g and g + 8; alpha: their factors for what was summed before. `position` is that of row 0 of
+/// the fragment, `block` that of key 0; masked: whether some row does not see all 64 keys.
+template <bool masked>
+__device__ __forceinline__ void softmax(float (&s)[32], float (&m)[2], float (&l)[2], float (&alpha)[2], float c, int32_t position, int32_t block,
+                                        int32_t window) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        if (masked) {
+            const int32_t high = position + 8 * r + g - block, low = window > 0 ? high - window + 1 : 0;
+#pragma unroll
+            for (int n = 0; n < 8; n++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    const int32_t key = 8 * n + 2 * t + e;
+                    if (key > high || key < low) s[4 * n + 2 * r + e] = -INFINITY;
+                }
+            }
+        }
+        float blockMax = fmaxf(s[2 * r], s[2 * r + 1]);
+#pragma unroll
+        for (int n = 1; n < 8; n++) blockMax = fmaxf(blockMax, fmaxf(s[4 * n + 2 * r], s[4 * n + 2 * r + 1]));
+        float subtrahend;
+        raise(m[r], quadMax(blockMax), c, subtrahend, alpha[r]);
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+            s[4 * n + 2 * r] = probability(s[4 * n + 2 * r], c, subtrahend);
+            s[4 * n + 2 * r + 1] = probability(s[4 * n + 2 * r + 1], c, subtrahend);
+        }
+        float leaf[4];
+#pragma unroll
+        for (int w = 0; w < 4; w++)
+            leaf[w] = sum16(s[8 * w + 2 * r], s[8 * w + 2 * r + 1], s[8 * w + 4 + 2 * r], s[8 * w + 5 + 2 * r]);
+        l[r] = addBlock(l[r], alpha[r], leaf[0], leaf[1], leaf[2], leaf[3]);
+    }
+}
+
+/// The a operand of columns 16 * step .. + 15 of a fragment as above.
+__device__ __forceinline__ void operandOf(uint32_t (&a)[4], const float *s, int step) {
+    a[0] = packBf16(s[8 * step], s[8 * step + 1]);
+    a[1] = packBf16(s[8 * step + 2], s[8 * step + 3]);
+    a[2] = packBf16(s[8 * step + 4], s[8 * step + 5]);
+    a[3] = packBf16(s[8 * step + 6], s[8 * step + 7]);
 }
 
 /// State of MT fragments of 16 rows held by one warp.
@@ -138,11 +184,11 @@ struct Rows {
     template <bool masked, int unroll, typename Query>
     __device__ __forceinline__ void step(const Query &query, const bf16 *keys, const bf16 *values, float c, int32_t position, int32_t block,
                                          int32_t window, const Lane16x16<DP, false> &keyLane, const Lane16x16<DP, true> &valueLane) {
-        float s[MT][8][4];
+        float s[MT][32];
 #pragma unroll
         for (int i = 0; i < MT; i++)
 #pragma unroll
-            for (int n = 0; n < 8; n++) s[i][n][0] = s[i][n][1] = s[i][n][2] = s[i][n][3] = 0.0f;
+            for (int e = 0; e < 32; e++) s[i][e] = 0.0f;
 #pragma unroll (unroll)
         for (int k = 0; k < DP / 16; k++) {
             uint32_t a[MT][4];
@@ -154,47 +200,17 @@ struct Rows {
                 tc::ldmatrix_x4(b, keyLane(keys, 8 * n, k));
 #pragma unroll
                 for (int i = 0; i < MT; i++) {
-                    tc::mma_m16n8k16_bf16(s[i][n], a[i], b);
-                    tc::mma_m16n8k16_bf16(s[i][n + 1], a[i], b + 2);
+                    tc::mma_m16n8k16_bf16(s[i] + 4 * n, a[i], b);
+                    tc::mma_m16n8k16_bf16(s[i] + 4 * n + 4, a[i], b + 2);
                 }
             }
         }
-
-        const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
         bool moved = false;
         float alpha[MT][2];
 #pragma unroll
         for (int i = 0; i < MT; i++) {
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                if (masked) {
-                    const int32_t high = position + 16 * i + 8 * r + g - block, low = window > 0 ? high - window + 1 : 0;
-#pragma unroll
-                    for (int n = 0; n < 8; n++) {
-#pragma unroll
-                        for (int e = 0; e < 2; e++) {
-                            const int32_t key = 8 * n + 2 * t + e;
-                            if (key > high || key < low) s[i][n][2 * r + e] = -INFINITY;
-                        }
-                    }
-                }
-                float blockMax = fmaxf(s[i][0][2 * r], s[i][0][2 * r + 1]);
-#pragma unroll
-                for (int n = 1; n < 8; n++) blockMax = fmaxf(blockMax, fmaxf(s[i][n][2 * r], s[i][n][2 * r + 1]));
-                float subtrahend;
-                raise(m[i][r], quadMax(blockMax), c, subtrahend, alpha[i][r]);
-                moved |= alpha[i][r] != 1.0f;
-                float leaf[4];
-#pragma unroll
-                for (int n = 0; n < 8; n++) {
-                    s[i][n][2 * r] = probability(s[i][n][2 * r], c, subtrahend);
-                    s[i][n][2 * r + 1] = probability(s[i][n][2 * r + 1], c, subtrahend);
-                }
-#pragma unroll
-                for (int w = 0; w < 4; w++)
-                    leaf[w] = sum16(s[i][2 * w][2 * r], s[i][2 * w][2 * r + 1], s[i][2 * w + 1][2 * r], s[i][2 * w + 1][2 * r + 1]);
-                l[i][r] = addBlock(l[i][r], alpha[i][r], leaf[0], leaf[1], leaf[2], leaf[3]);
-            }
+            softmax<masked>(s[i], m[i], l[i], alpha[i], c, position + 16 * i, block, window);
+            moved |= alpha[i][0] != 1.0f || alpha[i][1] != 1.0f;
         }
         if (__any_sync(fullWarp, moved)) {  // multiplying by 1 changes nothing: skip it
 #pragma unroll
@@ -211,12 +227,7 @@ struct Rows {
         for (int k = 0; k < 4; k++) {
             uint32_t p[MT][4];
 #pragma unroll
-            for (int i = 0; i < MT; i++) {
-                p[i][0] = packBf16(s[i][2 * k][0], s[i][2 * k][1]);
-                p[i][1] = packBf16(s[i][2 * k][2], s[i][2 * k][3]);
-                p[i][2] = packBf16(s[i][2 * k + 1][0], s[i][2 * k + 1][1]);
-                p[i][3] = packBf16(s[i][2 * k + 1][2], s[i][2 * k + 1][3]);
-            }
+            for (int i = 0; i < MT; i++) operandOf(p[i], s[i], k);
 #pragma unroll
             for (int n = 0; n < DP / 16; n++) {
                 uint32_t b[4];
@@ -327,7 +338,7 @@ __global__ void __launch_bounds__(WARPS * 32, (Wide<DP, MT, WARPS>::residents)) 
 #pragma unroll
     for (int i = 0; i < MT; i++) {
         const float l0 = quadSum(rows.l[i][0]), l1 = quadSum(rows.l[i][1]);
-        roundInto<DP>(queries, warp * warpRows + 16 * i, rows.o[i], reciprocal(l0), reciprocal(l1));
+        roundInto<DP>(queries, warp * warpRows + 16 * i, &rows.o[i][0][0], reciprocal(l0), reciprocal(l1));
         if (call.lse != nullptr && lane % 4 == 0) {
             const int r = warp * warpRows + 16 * i + lane / 4;
             if (r < valid) call.lse[(firstRow + r) * call.H + tile.head] = logSumExp(rows.m[i][0], l0, call.c);

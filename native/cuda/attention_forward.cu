@@ -7,27 +7,36 @@
 #include "attention_bf16.cuh"
 #include "attention_f32.cuh"
 #include "attention_plain.cuh"
+#include "attention_sm90.cuh"
 
 namespace st {
 namespace attention {
 namespace {
 
-void launch(const Call<bf16> &call, int64_t longest, cudaStream_t stream) {
+st_status launch(st_device *device, const Call<bf16> &call, int64_t longest) {
+#if !defined(ST_CUDA_EMULATED)
+    if (sm90::takes(device, longest, call.D))
+        return call.D == 64 ? sm90::launchForward<64>(device, call, longest) : sm90::launchForward<128>(device, call, longest);
+#endif
+    cudaStream_t stream = device->stream;
     const int padded = paddedHead(call.D);
     if (padded == 0) {
         launchPlain<bf16, false>(call, stream);
     } else {
         ST_BY_PADDED_HEAD(padded, launchWide<DP, false>(call, longest, stream));
     }
+    return ST_OK;
 }
 
-void launch(const Call<float> &call, int64_t longest, cudaStream_t stream) {
+st_status launch(st_device *device, const Call<float> &call, int64_t longest) {
+    cudaStream_t stream = device->stream;
     const int padded = paddedHeadF32(call.D);
     if (padded == 0) {
         launchPlain<float, false>(call, stream);
     } else {
         ST_BY_PADDED_HEAD_F32(padded, launchF32<DP, false>(call, longest, stream));
     }
+    return ST_OK;
 }
 
 }  // namespace
@@ -51,7 +60,8 @@ extern "C" st_status st_attention_forward(st_device *device, void *y, void *lse,
         call.cuSeqlens = cu_seqlens;
         call.qStride = call.keyStride = (H + 2 * Hkv) * D;
         st::attention::fillShape(call, S, N, H, Hkv, D, scale, window);
-        st::attention::launch(call, longest, device->stream);
+        const st_status launched = st::attention::launch(device, call, longest);
+        if (launched != ST_OK) return launched;
     });
     return st::launched(device, "st_attention_forward");
 }

@@ -142,6 +142,7 @@ st_status st_device_open(st_device **out, int32_t ordinal, int32_t, char *error,
     if (capability == 90 && !st::environmentIs("SUBTEXT_CUDA_PATH", "portable")) {
         device->encodeTiled = st::driverFunction("cuTensorMapEncodeTiled");
         device->wgmma = device->encodeTiled != nullptr;
+        device->attentionSm90 = device->wgmma && st::environmentIs("SUBTEXT_CUDA_ATTENTION", "sm90");
         device->cluster = st::environmentIs("SUBTEXT_CUDA_CLUSTER", "1") ? 1 : 2;
     }
 #endif
