@@ -116,6 +116,7 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
         void jsonLines(BufferedReader lines) throws IOException {
             for (String text = lines.readLine(); text != null; text = lines.readLine()) {
                 line++;
+                text = withoutMark(text);
                 if (text.isBlank()) {
                     continue;
                 }
@@ -141,6 +142,7 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
             StringBuilder block = new StringBuilder();
             for (String text = lines.readLine(); text != null; text = lines.readLine()) {
                 line++;
+                text = withoutMark(text);
                 if (text.isBlank()) {
                     flush(block);
                 } else {
@@ -152,9 +154,18 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
 
         private void flush(StringBuilder block) {
             if (!block.isEmpty()) {
-                add(Optional.empty(), "", block.toString(), Optional.empty());
+                try {
+                    add(Optional.empty(), "", block.toString(), Optional.empty());
+                } catch (EngineException.InvalidInput e) {
+                    bad(e.getMessage());
+                }
                 block.setLength(0);
             }
+        }
+
+        /** A file may begin with a byte order mark. */
+        private String withoutMark(String text) {
+            return line == 1 && text.startsWith("\uFEFF") ? text.substring(1) : text;
         }
 
         private String id(JsonNode record) {
@@ -171,14 +182,15 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
 
         private void add(Optional<String> named, String context, String text, Optional<String> thought) {
             if (text.isEmpty()) {
-                bad("the text is empty");
-                return;
+                throw new EngineException.InvalidInput("the text is empty");
+            }
+            if (!StandardCharsets.UTF_8.newEncoder().canEncode(context + text + thought.orElse(""))) {
+                throw new EngineException.InvalidInput("holds half a surrogate pair, which no tokenizer can give back");
             }
             String id = named.orElseGet(() -> Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8)).substring(0, 16));
             int before = seen.merge(id, 1, Integer::sum) - 1;
             if (before > 0 && named.isPresent()) {
-                bad("the id '" + id + "' was there before");
-                return;
+                throw new EngineException.InvalidInput("the id '" + id + "' was there before");
             }
             // equal documents are told apart by their count, which does not depend on what stands between them
             records.add(new Record(before == 0 ? id : id + "-" + (before + 1), context, text, thought));

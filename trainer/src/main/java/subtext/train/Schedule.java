@@ -48,7 +48,7 @@ public sealed interface Schedule {
         }
     }
 
-    /** Half a cosine from the peak to {@code finalShare} of it. Loshchilov & Hutter 2017, without restarts. */
+    /** Half a cosine from the peak to {@code finalShare} of it. Loshchilov and Hutter 2017, without restarts. */
     record Cosine(double peak, int warmup, int steps, double finalShare) implements Schedule {
         @Override
         public double share(int step) {
