@@ -202,9 +202,12 @@ __global__ void __launch_bounds__(headThreads)
         law.logSum = logf(blockSum<headThreads>(kept, shared.head.partial));
     }
 
-    constexpr float mostNoise = 23.0f;  // the greatest Gumbel value that 32 bits can give is 22.9
+    // g = -log E with E = -log(1 - u) >= u: a token can only beat `bar` if u <= exp(z - bar). That is cheap to see, and all but some ten
+    // tokens a warp are done with; the margin is far above the rounding of either side, so the arg max is that of the exact values.
+    constexpr float margin = 1.02f;
     Best best = {never, V};
-    for (int64_t chunk = threadIdx.x; 4 * chunk < V; chunk += headThreads) {
+    for (int64_t base = 0; 4 * base < V; base += headThreads) {
+        const int64_t chunk = base + threadIdx.x;
         float x[4];
         loadLogits(row, chunk, V, wide, x);
         if (greedy) {
@@ -213,13 +216,14 @@ __global__ void __launch_bounds__(headThreads)
                 if (4 * chunk + i < V) best.take(x[i], 4 * chunk + i);
             continue;
         }
-        const float most = fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]));
-        if (most * scale + mostNoise < best.value) continue;  // cannot win whatever the noise
+        const float bar = warpMax(best.value);
         const PhiloxBlock noise = sampleNoise(key[n], position[n], static_cast<uint32_t>(chunk));
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int64_t v = 4 * chunk + i;
-            if (v < V && bound.keeps(orderedKey(x[i]), v)) best.take(x[i] * scale + gumbel(noise.x[i]), v);
+            const float z = x[i] * scale;
+            if (bar > never && uniform(noise.x[i]) > margin * __expf(z - bar)) continue;
+            if (v < V && bound.keeps(orderedKey(x[i]), v)) best.take(z + gumbel(noise.x[i]), v);
         }
     }
     best = blockBest(best, shared);
