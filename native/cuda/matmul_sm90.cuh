@@ -7,7 +7,8 @@
 // fetching its part of it for all. Two blocks one above the other cut what a 128 x 256 tile draws from L2 from 48 to 32 KB a stage, for
 // 4.2 MFLOP; without that L2 is the limit.
 //
-// Every element is one chain of k16 products over k = 0, 16, 32, ... whatever the tile: the tile may follow M, the bits do not.
+// Every element of a forward product is one chain of k16 products over k = 0, 16, 32, ... whatever the tile: the tile may follow M, the bits
+// do not. Weight gradients have a large K and few tiles; there the last round of tiles is cut along k, and the stretches add in order.
 #ifndef SUBTEXT_CUDA_MATMUL_SM90_CUH
 #define SUBTEXT_CUDA_MATMUL_SM90_CUH
 
@@ -106,7 +107,38 @@ struct Grid {
     int tilesM, tilesN;
     int linesA;              // lines of a that a stage holds along k: tileM, or fewer if M is less
     bool wideC, boxes, adds;  // f32 output; written by the copy engine; added to what is there
+    int whole, parts;        // tiles from `whole` on are cut into `parts` stretches of k, each the work of a cluster
+    int32_t *turns;          // of those stretches: which may add next, for every warp of a tile
 };
+
+/// One piece of work of a cluster.
+struct Piece {
+    int tile, part, from, to;  // steps [from, to) of a tile
+};
+
+__device__ __forceinline__ int pieces(const Grid &grid) { return grid.whole + (grid.tilesM * grid.tilesN - grid.whole) * grid.parts; }
+
+__device__ __forceinline__ Piece pieceAt(const Grid &grid, int index) {
+    if (index < grid.whole) return {index, 0, 0, grid.steps};
+    const int beyond = index - grid.whole, part = beyond % grid.parts;
+    return {grid.whole + beyond / grid.parts, part, static_cast<int>(static_cast<int64_t>(grid.steps) * part / grid.parts),
+            static_cast<int>(static_cast<int64_t>(grid.steps) * (part + 1) / grid.parts)};
+}
+
+/// The stretches of a tile add to it in the order of k: lane 0 waits for its turn and hands it on when its sums have arrived.
+__device__ __forceinline__ void awaitTurn(const int32_t *turn, int part) {
+    int32_t now;
+    do {
+        asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+    } while (now != part);
+    asm volatile("fence.proxy.async;" ::: "memory");
+}
+__device__ __forceinline__ void passTurn(int32_t *turn, int next) {
+    hopper::storeWait();
+    asm volatile("fence.proxy.async;" ::: "memory");
+    __threadfence();
+    asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(next) : "memory");
+}
 
 /// Writes a warp's 16 rows of the accumulators by the copy engine: 128 columns of bf16 or 64 of f32 at a time through shared memory. The
 /// copies go on while the next tile is computed. `out` is laid out as the swizzled boxes of the map: lines of 128 bytes.
@@ -173,7 +205,7 @@ __global__ void __launch_bounds__(P::threads, 1)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     using namespace hopper;
     constexpr int transposeA = aAlongK(layout) ? 0 : 1, transposeB = bAlongK(layout) ? 0 : 1;
-    constexpr bool movesRegisters = P::tileN == 256;
+    constexpr bool movesRegisters = P::tileN == 256, cuts = layout == Layout::TN;
     ST_DYNAMIC_SHARED(unsigned char, dynamic);
     unsigned char *const ring = dynamic + ((1024 - (tc::sharedAddress(dynamic) & 1023)) & 1023);
     unsigned char *const out = ring + P::stages * P::stageBytes;
@@ -192,7 +224,7 @@ __global__ void __launch_bounds__(P::threads, 1)
     }
     clusterMeet();
 
-    const int tiles = grid.tilesM * grid.tilesN, first = blockIdx.x / cluster, clusters = gridDim.x / cluster;
+    const int count = cuts ? pieces(grid) : grid.tilesM * grid.tilesN, first = blockIdx.x / cluster, clusters = gridDim.x / cluster;
     const int band = 32 / (P::consumers * grid.m);  // 2048 rows: with as many columns, what 132 blocks do at a time
     Ring at;
     if (warp < 4) {
@@ -212,10 +244,11 @@ __global__ void __launch_bounds__(P::threads, 1)
                 else
                     copyBox(to, map, barrier, inner, outer);
             };
-            for (int tile = first; tile < tiles; tile += clusters) {
-                const TilePlace place = placeTile(tile, grid.tilesM, grid.tilesN, band);
+            for (int index = first; index < count; index += clusters) {
+                const Piece piece = cuts ? pieceAt(grid, index) : Piece{index, 0, 0, grid.steps};
+                const TilePlace place = placeTile(piece.tile, grid.tilesM, grid.tilesN, band);
                 const int m0 = (place.m * grid.m + rankM) * P::tileM, n0 = (place.n * grid.n + rankN) * P::tileN;
-                for (int step = 0; step < grid.steps; step++) {
+                for (int step = piece.from; step < piece.to; step++) {
                     const int k0 = step * tileK;
                     unsigned char *const a = ring + at.stage * P::stageBytes, *const b = a + P::aBytes;
                     uint64_t *const barrier = full + at.stage;
@@ -246,9 +279,10 @@ __global__ void __launch_bounds__(P::threads, 1)
             if (lane < cluster) barrierArriveAt(empty + stage, lane);
         };
         float d[P::tileN / 2];
-        for (int tile = first; tile < tiles; tile += clusters) {
+        for (int index = first; index < count; index += clusters) {
+            const Piece piece = cuts ? pieceAt(grid, index) : Piece{index, 0, 0, grid.steps};
             int previous = 0;
-            for (int step = 0; step < grid.steps; step++) {
+            for (int step = piece.from; step < piece.to; step++) {
                 barrierWait(full + at.stage, at.parity);
                 const unsigned char *const stage = ring + at.stage * P::stageBytes;
                 const uint64_t a = operand(stage + group * blockBytes, blockBytes, 1024), b = operand(stage + P::aBytes, blockBytes, 1024);
@@ -256,9 +290,9 @@ __global__ void __launch_bounds__(P::threads, 1)
                 wgmmaFence();
 #pragma unroll
                 for (int k = 0; k < tileK / 16; k++)
-                    wgmma<transposeA, transposeB>(d, a + k * advanceA, b + k * advanceB, step > 0 || k > 0);
+                    wgmma<transposeA, transposeB>(d, a + k * advanceA, b + k * advanceB, step > piece.from || k > 0);
                 wgmmaCommit();
-                if (step > 0) {
+                if (step > piece.from) {
                     wgmmaWait<1>();  // the previous step's products have read their stage
                     release(previous);
                 }
@@ -268,13 +302,17 @@ __global__ void __launch_bounds__(P::threads, 1)
             wgmmaWait<0>();
             holdInPlace(d);
             release(previous);
-            const TilePlace place = placeTile(tile, grid.tilesM, grid.tilesN, band);
+            const TilePlace place = placeTile(piece.tile, grid.tilesM, grid.tilesN, band);
             const int m0 = (place.m * grid.m + rankM) * P::tileM + group * 64 + warp % 4 * 16, n0 = (place.n * grid.n + rankN) * P::tileN;
             unsigned char *const own = out + (warp - 4) * P::outBytes;
             if (m0 < M) {
-                if (P::storesBoxes && grid.boxes)
+                if (P::storesBoxes && grid.boxes) {
+                    const bool shared = cuts && piece.tile >= grid.whole && grid.parts > 1;
+                    int32_t *const turn = shared ? grid.turns + ((piece.tile - grid.whole) * cluster + rank) * 4 * P::consumers + warp - 4 : nullptr;
+                    if (shared && lane == 0) awaitTurn(turn, piece.part);
                     storeBoxes<P>(d, own, &mapC, m0, n0, static_cast<int>(N), grid.wideC, grid.adds);
-                else
+                    if (shared && lane == 0) passTurn(turn, piece.part + 1 == grid.parts ? 0 : piece.part + 1);  // left as it was found
+                } else
                     writeOut<P>(d, reinterpret_cast<float *>(own), c, residual, m0, n0, M, N, grid.wideC);
             }
         }
@@ -291,24 +329,6 @@ bool fits(const Product &p) {
     const int64_t lineA = aAlongK(layout) ? p.K : p.M, lineB = bAlongK(layout) ? p.K : p.N;
     return lineA % 8 == 0 && lineB % 8 == 0 && p.N % 8 == 0 && aligned16(p.a) && aligned16(p.b) && aligned16(p.c) && aligned16(p.residual) &&
            p.M < INT32_MAX - 512 && p.N < INT32_MAX - 512 && p.K < INT32_MAX - 512;
-}
-
-/// Blocks of a cluster: two rows of tiles wherever there are two; and where tiles are of 64 rows, which draw more from L2 than they
-/// compute, two columns as well.
-template <Layout layout, typename P>
-Grid layOut(const st_device *device, const Product &p) {
-    Grid grid = {};
-    grid.m = device->cluster > 1 && p.M > P::tileM && P::tileN / 2 % 8 == 0 ? 2 : 1;
-    grid.n = device->cluster > 1 && P::consumers == 1 && p.M > 32 && p.N > P::tileN ? 2 : 1;
-    grid.steps = static_cast<int>(ceilDiv(p.K, tileK));
-    grid.tilesM = static_cast<int>(ceilDiv(p.M, P::tileM * grid.m));
-    grid.tilesN = static_cast<int>(ceilDiv(p.N, P::tileN * grid.n));
-    // a box that reaches far below the last row costs as much as one that does not; the rows left out of a tile are never written
-    grid.linesA = aAlongK(layout) && p.M < P::tileM ? static_cast<int>(roundUp(p.M, 16)) : P::tileM;
-    grid.wideC = p.wideC;
-    grid.adds = p.wideC && p.residual == p.c;
-    grid.boxes = P::storesBoxes && (p.residual == nullptr || grid.adds);
-    return grid;
 }
 
 /// How many clusters of `size` blocks, one block a processor, run at a time: fewer than processors / size where a group of processors
@@ -338,6 +358,30 @@ inline int clustersOf(st_device *device, int size) {
     return known;
 }
 
+/// Blocks of a cluster: two rows of tiles wherever there are two; and where tiles are of 64 rows, which draw more from L2 than they
+/// compute, two columns as well.
+template <Layout layout, typename P>
+Grid layOut(st_device *device, const Product &p) {
+    Grid grid = {};
+    grid.m = device->cluster > 1 && p.M > P::tileM && P::tileN / 2 % 8 == 0 ? 2 : 1;
+    grid.n = device->cluster > 1 && P::consumers == 1 && p.M > 32 && p.N > P::tileN ? 2 : 1;
+    grid.steps = static_cast<int>(ceilDiv(p.K, tileK));
+    grid.tilesM = static_cast<int>(ceilDiv(p.M, P::tileM * grid.m));
+    grid.tilesN = static_cast<int>(ceilDiv(p.N, P::tileN * grid.n));
+    // a box that reaches far below the last row costs as much as one that does not; the rows left out of a tile are never written
+    grid.linesA = aAlongK(layout) && p.M < P::tileM ? static_cast<int>(roundUp(p.M, 16)) : P::tileM;
+    grid.wideC = p.wideC;
+    grid.adds = p.wideC && p.residual == p.c;
+    grid.boxes = P::storesBoxes && (p.residual == nullptr || grid.adds);
+    // weight gradients: the last round of tiles, when it would leave most clusters idle, is cut along k
+    const int tiles = grid.tilesM * grid.tilesN, clusters = clustersOf(device, grid.m * grid.n), left = tiles % clusters;
+    const int parts = layout == Layout::TN && grid.boxes && left > 0 && device->splits ? clusters / left : 1;
+    grid.parts = parts > 1 && grid.steps / parts >= 16 ? parts : 1;
+    grid.whole = grid.parts > 1 ? tiles - left : tiles;
+    grid.turns = device->turns;
+    return grid;
+}
+
 template <Layout layout, typename P>
 st_status launch(st_device *device, const Product &p) {
     const Grid grid = layOut<layout, P>(device, p);
@@ -351,7 +395,7 @@ st_status launch(st_device *device, const Product &p) {
     if (status != ST_OK) return status;
 
     const int cluster = grid.m * grid.n;
-    const int64_t tiles = static_cast<int64_t>(grid.tilesM) * grid.tilesN, most = clustersOf(device, cluster);
+    const int64_t tiles = grid.whole + (static_cast<int64_t>(grid.tilesM) * grid.tilesN - grid.whole) * grid.parts, most = clustersOf(device, cluster);
     cudaLaunchAttribute attribute;
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
@@ -374,10 +418,11 @@ st_status launch(st_device *device, const Product &p) {
 template <Layout layout, typename P>
 int64_t cost(st_device *device, const Product &p) {
     const Grid grid = layOut<layout, P>(device, p);
-    const int64_t rounds = ceilDiv(static_cast<int64_t>(grid.tilesM) * grid.tilesN, clustersOf(device, grid.m * grid.n));
+    const int64_t rounds = ceilDiv(static_cast<int64_t>(grid.whole), clustersOf(device, grid.m * grid.n));
     const int64_t products = static_cast<int64_t>(P::tileM) * P::tileN * tileK / 2048;
     const int64_t copies = (grid.linesA / grid.n + P::tileN / grid.m) * lineBytes / 48;
-    return rounds * (grid.steps * (products > copies ? products : copies) + 6 * P::tileN) + 2000;
+    const int64_t step = products > copies ? products : copies, last = grid.parts > 1 ? ceilDiv(grid.steps, grid.parts) * step + grid.parts * 6 * P::tileN : 0;
+    return rounds * (grid.steps * step + 6 * P::tileN) + last + 2000;
 }
 
 template <Layout layout>
