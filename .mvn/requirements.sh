@@ -4,6 +4,7 @@
 #   requirements.sh            prints the home of the JDK to use, or one line saying what to install (exit 2)
 #   requirements.sh --run      the same, but a Java without compiler will do
 #   requirements.sh --check    prints nothing; one line and exit 2 if something is missing
+#   requirements.sh --maven 17 prints nothing; one line and exit 2 if Maven's own Java is too old to pack the modules
 
 required=22
 compiler=javac
@@ -45,6 +46,10 @@ fail() {
 }
 
 home=$(jdk) || fail "no JDK $required or newer found: install one (Debian 13, Ubuntu 25.10 or newer: apt-get install openjdk-25-jdk-headless; elsewhere Eclipse Temurin) or set SUBTEXT_JAVA_HOME to it"
+if [ "${1-}" = --maven ]; then
+    [ "${2%%.*}" -ge $required ] || fail "Maven runs on Java $2, which cannot pack modules of Java $required: use ./mvnw, or set JAVA_HOME=$home"
+    exit 0
+fi
 if [ "${1-}" != --check ]; then
     echo "$home"
     exit 0
