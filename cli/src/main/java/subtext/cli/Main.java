@@ -20,6 +20,7 @@ import subtext.run.Spelling;
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {
             EmCommand.class,
+            TrainCommand.class,
             GenerateCommand.class,
             ScoreCommand.class,
             VerifyCommand.class,

@@ -169,7 +169,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         return tree;
     }
 
-    private static Map<String, Object> tree(Measured measured) {
+    static Map<String, Object> tree(Measured measured) {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("accuracy", boxed(measured.accuracy()));
         if (!measured.elbo().isEmpty()) {

@@ -14,6 +14,7 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
+import subtext.bindings.Matmul;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.run.Provenance;
@@ -41,20 +42,23 @@ public final class EmRun {
         if (config.seeds().isEmpty() || config.seeds().stream().distinct().count() < config.seeds().size()) {
             throw new EngineException.InvalidConfig("seeds: expected at least one and each once, got " + config.seeds());
         }
-        DType type = switch (config.device().type()) {
-            case "f32" -> DType.F32;
-            case "bf16" -> DType.BF16;
-            default -> throw new EngineException.InvalidConfig("device.type: expected f32 or bf16, got '" + config.device().type() + "'");
-        };
+        DType type = type(config.device());
         try (Device device = open(config.device())) {
             if (settings.dryRun()) {
                 return dry(settings, plan, device, type, listener, from);
             }
+            // the first documents before the folder: a corpus with a fault must not leave a run behind
+            List<String> notices = new ArrayList<>();
+            Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), notices::add);
             try (RunDirectory directory = RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
                 Metrics metrics = new Metrics(directory, listener);
+                notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();
                 for (long seed : config.seeds()) {
-                    seeds.add(seed(seed, config, plan, device, type, directory, metrics));
+                    Material material = seeds.isEmpty()
+                            ? first
+                            : Materials.of(config, new Seeds(seed), line -> metrics.accept(new EmEvent.Notice(line)));
+                    seeds.add(seed(seed, material, config, plan, device, type, directory, metrics));
                 }
                 EmReport report = new EmReport(directory.root().toString(), seeds, (System.nanoTime() - from) * 1e-9);
                 AtomicFiles.write(directory.report(), report.toJson() + "\n");
@@ -68,9 +72,15 @@ public final class EmRun {
     }
 
     private static EmReport.Seed seed(
-            long seed, RunConfig config, EmPlan plan, Device device, DType type, RunDirectory directory, Metrics metrics)
+            long seed,
+            Material material,
+            RunConfig config,
+            EmPlan plan,
+            Device device,
+            DType type,
+            RunDirectory directory,
+            Metrics metrics)
             throws IOException {
-        Material material = Materials.of(config, new Seeds(seed), line -> metrics.accept(new EmEvent.Notice(line)));
         LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
         try (Network network = new Network(
                 device, sizes, type, plan.training().microTokens(), plan.maxThought(), config.device().slots(), plan.samples())) {
@@ -107,7 +117,7 @@ public final class EmRun {
         return new EmReport(settings.run().toString(), List.of(), (System.nanoTime() - from) * 1e-9);
     }
 
-    private static LlamaConfig sizes(RunConfig.Model m, int vocabulary) {
+    static LlamaConfig sizes(RunConfig.Model m, int vocabulary) {
         return new LlamaConfig(
                 m.layers(),
                 m.width(),
@@ -122,7 +132,15 @@ public final class EmRun {
                 m.tied());
     }
 
-    private static Device open(RunConfig.Device device) {
+    static DType type(RunConfig.Device device) {
+        return switch (device.type()) {
+            case "f32" -> DType.F32;
+            case "bf16" -> DType.BF16;
+            default -> throw new EngineException.InvalidConfig("device.type: expected f32 or bf16, got '" + device.type() + "'");
+        };
+    }
+
+    static Device open(RunConfig.Device device) {
         Backend backend = switch (device.backend()) {
             case "best" -> Backend.best();
             case "cpu" -> Backend.CPU;
@@ -130,7 +148,17 @@ public final class EmRun {
             default -> throw new EngineException.InvalidConfig(
                     "device.backend: expected best, cpu or cuda, got '" + device.backend() + "'");
         };
-        return Device.open(backend, DeviceOptions.defaults().withThreads(device.threads()));
+        Matmul matmul = switch (device.matmul()) {
+            case "own" -> Matmul.OWN;
+            case "auto" -> Matmul.AUTO;
+            case "vendor" -> Matmul.VENDOR;
+            default -> throw new EngineException.InvalidConfig(
+                    "device.matmul: expected own, auto or vendor, got '" + device.matmul() + "'");
+        };
+        if (device.threads() < 0) {
+            throw new EngineException.InvalidConfig("device.threads: expected 0 (one per core) or more, got " + device.threads());
+        }
+        return Device.open(backend, DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul));
     }
 
     /** Writes what is measured into the run's folder, and passes every event on. */

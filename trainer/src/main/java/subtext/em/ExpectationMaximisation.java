@@ -266,12 +266,27 @@ public final class ExpectationMaximisation {
     private Trainer.Result train(
             String stage, Dataset dataset, TrainPlan training, float[] start, StageFolder place, Optional<EarlyStopping> stopping)
             throws IOException {
-        listener.accept(new EmEvent.StageStarted(seeds.seed(), stage, "steps", 0, training.steps()));
+        return train(network, seeds.seed(), stage, dataset, training, start, place, stopping, listener);
+    }
+
+    /** One training in a stage's folder, its events told as those of a run. */
+    static Trainer.Result train(
+            Network network,
+            long seed,
+            String stage,
+            Dataset dataset,
+            TrainPlan training,
+            float[] start,
+            StageFolder place,
+            Optional<EarlyStopping> stopping,
+            Consumer<EmEvent> listener)
+            throws IOException {
+        listener.accept(new EmEvent.StageStarted(seed, stage, "steps", 0, training.steps()));
         BatchLoader loader = new BatchLoader(dataset, network.llama().config().context(), training.tokens());
         return network.trainer().train(training, loader, start, place.checkpoints(), stopping, event -> {
             switch (event) {
                 case TrainEvent.Step s -> listener.accept(new EmEvent.StepTrained(
-                        seeds.seed(),
+                        seed,
                         stage,
                         s.step(),
                         s.steps(),
@@ -281,9 +296,9 @@ public final class ExpectationMaximisation {
                         s.tokensPerSecond(),
                         s.skipped()));
                 case TrainEvent.Saved s -> listener.accept(
-                        new EmEvent.CheckpointWritten(seeds.seed(), stage, s.step(), s.folder()));
+                        new EmEvent.CheckpointWritten(seed, stage, s.step(), s.folder()));
                 case TrainEvent.Resumed s ->
-                    listener.accept(new EmEvent.StageStarted(seeds.seed(), stage, "steps", s.step(), training.steps()));
+                    listener.accept(new EmEvent.StageStarted(seed, stage, "steps", s.step(), training.steps()));
                 case TrainEvent.Development d -> listener.accept(new EmEvent.Notice(String.format(
                         java.util.Locale.ROOT, "%s: development loss %.4f at step %d%s", stage, d.loss(), d.step(), d.best() ? ", lowest" : "")));
                 case TrainEvent.Notice n -> listener.accept(new EmEvent.Notice(n.line()));
@@ -369,12 +384,16 @@ public final class ExpectationMaximisation {
 
     /** One question for every chunk that takes a thought. */
     private List<Question> questions(List<Document> documents) {
+        return questions(documents, plan, network.llama().config().context());
+    }
+
+    /** The chunks to explain, their contexts cut to fit. */
+    static List<Question> questions(List<Document> documents, EmPlan plan, int context) {
         List<Question> questions = new ArrayList<>();
         for (Document document : documents) {
             for (int c = 0; c < document.chunks().size(); c++) {
                 if (document.chunks().get(c).latent()) {
-                    questions.add(Question.of(document, c, plan.contextChunks())
-                            .fitted(network.llama().config().context(), plan.maxThought()));
+                    questions.add(Question.of(document, c, plan.contextChunks()).fitted(context, plan.maxThought()));
                 }
             }
         }

@@ -195,7 +195,7 @@ final class Materials {
         return new Document(record.id(), chunks);
     }
 
-    private static int vocabulary(RunConfig.Corpus c) {
+    static int vocabulary(RunConfig.Corpus c) {
         if (c.vocabulary() < BpeTrainer.SMALLEST) {
             throw new EngineException.InvalidConfig(
                     "corpus.vocabulary: expected at least " + BpeTrainer.SMALLEST + ", got " + c.vocabulary());

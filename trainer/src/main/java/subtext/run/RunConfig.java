@@ -168,8 +168,10 @@ public record RunConfig(
      * @param threads CPU threads, 0 for one per core; results do not depend on it
      * @param type storage of weights and activations, {@code f32} or {@code bf16}
      * @param slots sequences drawn at once; 0: chosen by the engine; results do not depend on it
+     * @param matmul matrix products on CUDA: {@code own} kernels, {@code auto} (own forward, cuBLASLt backward where it is found) or
+     *     {@code vendor} (cuBLASLt throughout: log-probabilities then agree up to rounding only)
      */
-    public record Device(String backend, int threads, String type, int slots) {}
+    public record Device(String backend, int threads, String type, int slots, String matmul) {}
 
     /** The names that {@code baselines} may hold. */
     public static final List<String> BASELINES = List.of(
@@ -204,7 +206,7 @@ public record RunConfig(
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 BASELINES,
-                new Device("best", 0, "f32", 0));
+                new Device("best", 0, "f32", 0, "auto"));
     }
 
     /**

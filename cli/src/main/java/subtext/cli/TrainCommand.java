@@ -1,0 +1,58 @@
+package subtext.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import subtext.em.EmSettings;
+import subtext.em.TrainRun;
+
+/** One training without expectation-maximisation. */
+@Command(
+        name = "train",
+        description = "Trains one model from scratch without expectation-maximisation: on text alone, or on documents whose thoughts are"
+                + " known.",
+        mixinStandardHelpOptions = true,
+        sortOptions = false,
+        footerHeading = "%nExamples:%n",
+        footer = {
+            "  subtext train --corpus book.txt --set training.steps=500",
+            "  subtext train --preset gsm8k --corpus train.jsonl --on thoughts --run runs/teacher",
+            "  subtext train --resume"
+        })
+final class TrainCommand implements Callable<Integer> {
+    @Spec
+    CommandSpec spec;
+
+    @Option(names = "--on", paramLabel = "text|thoughts", description = "What to train on. Default: text.")
+    TrainRun.On on = TrainRun.On.TEXT;
+
+    @Mixin
+    RunFlags run;
+
+    @Option(names = "--json", description = "Print one JSON object at the end.")
+    boolean json;
+
+    @Override
+    public Integer call() throws IOException {
+        EmSettings settings = run.settings("train", List.of());
+        PrintWriter err = spec.commandLine().getErr();
+        TrainRun.Report report = TrainRun.start(settings, on, new Progress(err, Main.onTerminal()));
+        PrintWriter out = spec.commandLine().getOut();
+        if (json) {
+            out.println(report.toJson());
+        } else if (!settings.dryRun()) {
+            out.printf("%s%n  %d steps, training loss %.4f nats per token", report.model(), report.steps(), report.loss());
+            report.measured().nll().ifPresent(nll -> out.printf(", held-out NLL %.3f nats per document", nll.mean()));
+            report.measured().nllPerCharacter().ifPresent(nll -> out.printf(", %.4f per character", nll));
+            report.measured().elbo().forEach((k, bound) -> out.printf(", ELBO_%d %.3f", k, bound.mean()));
+            out.println();
+        }
+        return ExitCode.OK.code();
+    }
+}
