@@ -84,12 +84,9 @@ final class RunFlags {
         add(named, "corpus.badRecords", badRecords == null ? null : badRecords.name().toLowerCase(Locale.ROOT));
         add(named, "device.backend", device.device == null ? null : DeviceFlags.configured(device.device));
         add(named, "device.threads", device.threads);
+        add(named, "device.matmul", device.matmul == null ? null : device.matmul.name().toLowerCase(Locale.ROOT));
         for (int i = 0; i < named.size(); i += 2) {
             resolved = resolved.with(named.get(i), named.get(i + 1));
-        }
-        if (resolved.device().threads() < 0) {
-            throw new EngineException.InvalidConfig(
-                    "device.threads: expected 0 (one per core) or more, got " + resolved.device().threads());
         }
         return new EmSettings(folder, resume, dryRun, resolved);
     }

@@ -1,0 +1,165 @@
+package subtext.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** The command line as a person or a script meets it: exit codes, one line per error, one JSON object on stdout. */
+class CommandLineTest {
+    private record Outcome(int code, String out, String err) {
+        JsonNode json() {
+            assertThat(out.strip().lines()).as("one line of JSON").hasSize(1);
+            return JsonMapper.shared().readTree(out);
+        }
+    }
+
+    @TempDir
+    Path folder;
+
+    private Outcome run(String... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        String[] placed = Stream.of(arguments)
+                .map(argument -> argument.replace("@", folder.toString()))
+                .toArray(String[]::new);
+        int code = Main.run(new PrintWriter(out, true), new PrintWriter(err, true), placed);
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    static Stream<Arguments> mistakes() {
+        return Stream.of(
+                mistake(2, "did you mean '--iterations'?", "em", "--iteratoins", "3"),
+                mistake(2, "did you mean 'doctor'?", "docter"),
+                mistake(2, "'x' is not an int", "em", "--iterations", "x"),
+                mistake(2, "em.samples: expected at least 1, got 0", "em", "--run", "@/r", "--samples", "0"),
+                mistake(2, "em.selection", "em", "--run", "@/r", "--selection", "worst"),
+                mistake(2, "did you mean 'samples'?", "em", "--run", "@/r", "--set", "em.samlpes=3"),
+                mistake(2, "expected KEY=VALUE", "em", "--run", "@/r", "--set", "em.samples"),
+                mistake(2, "did you mean 'smoke'?", "em", "--run", "@/r", "--preset", "smoek"),
+                mistake(2, "device.threads: expected 0", "em", "--run", "@/r", "--threads", "-1"),
+                mistake(2, "did you mean 'samples'?", "em", "--run", "@/r", "--config", "@/misspelt.yaml"),
+                mistake(2, "broken.yaml:2:1: not YAML", "em", "--run", "@/r", "--config", "@/broken.yaml"),
+                mistake(2, "empty.yaml is empty", "em", "--run", "@/r", "--config", "@/empty.yaml"),
+                mistake(2, "no file", "em", "--run", "@/r", "--config", "@/none.yaml"),
+                mistake(3, "none.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/none.jsonl"),
+                mistake(3, "empty.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/empty.jsonl"),
+                mistake(3, "broken.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/broken.jsonl"),
+                mistake(3, "is @/nowhere the folder of a run?", "em", "--run", "@/nowhere", "--resume"),
+                mistake(3, "is @/nowhere the folder of a run?", "verify", "@/nowhere"),
+                mistake(2, "Missing required option: '--model=DIR'", "generate"),
+                mistake(3, "no config.json there", "generate", "--model", "@"),
+                mistake(3, "no config.json there", "score", "--model", "@/nowhere", "--text", "x"),
+                mistake(3, "no file @/none.txt", "score", "--model", "@", "--file", "@/none.txt"),
+                mistake(3, "is empty", "score", "--model", "@", "--text", ""),
+                mistake(2, "expected one of [AUTO, CPU, CUDA]", "doctor", "--device", "gpu"));
+    }
+
+    private static Arguments mistake(int code, String part, String... arguments) {
+        return Arguments.of(code, part, List.of(arguments));
+    }
+
+    @ParameterizedTest(name = "{2}")
+    @MethodSource("mistakes")
+    void aMistakeIsOneLineAndItsExitCode(int code, String part, List<String> arguments) throws IOException {
+        Files.writeString(folder.resolve("misspelt.yaml"), "em:\n  iterations: 2\n  smaples: 4\n");
+        Files.writeString(folder.resolve("broken.yaml"), "em: [1\n");
+        Files.writeString(folder.resolve("empty.yaml"), "");
+        Files.writeString(folder.resolve("empty.jsonl"), "");
+        Files.writeString(folder.resolve("broken.jsonl"), "{\"question\": \"1 + 1?\", \"answer\n");
+        Outcome outcome = run(arguments.toArray(String[]::new));
+        assertThat(outcome.err().strip().lines()).as(outcome.err()).hasSize(1);
+        assertThat(outcome.err()).startsWith("subtext: ").contains(part.replace("@", folder.toString()));
+        assertThat(outcome.code()).isEqualTo(code);
+        assertThat(outcome.out()).isEmpty();
+        assertThat(folder.resolve("r")).as("a run that could not begin").doesNotExist();
+    }
+
+    @Test
+    void everyCommandHasHelpWithExamples() {
+        for (String command : List.of("em", "train", "generate", "score", "verify", "doctor", "study")) {
+            Outcome outcome = run(command, "--help");
+            assertThat(outcome.code()).isZero();
+            assertThat(outcome.out()).contains("Usage: subtext " + command).contains("Examples:");
+        }
+        assertThat(run("--help").out()).contains("Exit codes:").contains("Examples:");
+        assertThat(run("--version").out()).startsWith("subtext ");
+        assertThat(run("help", "em").out()).contains("Usage: subtext em");
+        assertThat(run().code()).isZero();
+    }
+
+    @Test
+    void doctorSaysWhatItFound() {
+        JsonNode found = run("doctor", "--device", "cpu", "--json").json();
+        assertThat(found.path("chosen").asString()).isEqualTo("cpu");
+        JsonNode cpu = found.path("backends").get(0);
+        assertThat(cpu.path("device").path("path").asString()).isIn("avx512", "avx2", "portable");
+        assertThat(cpu.path("sha256").asString()).hasSize(64);
+        assertThat(cpu.path("checks")).isNotEmpty().allMatch(check -> check.path("passed").asBoolean());
+        assertThat(run("doctor", "--device", "cpu").out()).contains("equal bits").doesNotContain("FAILED");
+    }
+
+    @Test
+    void aRunIsMadeRefusedResumedVerifiedAndUsed() throws IOException {
+        String[] em = {"em", "--preset", "smoke", "--set", "baselines=raw-token-match", "--device", "cpu", "--run", "@/run", "--json"};
+        Outcome first = run(em);
+        assertThat(first.code()).as(first.err()).isZero();
+        JsonNode seed = first.json().path("seeds").get(0);
+        assertThat(seed.path("iterations")).hasSize(3);
+        assertThat(seed.path("iterations").get(2).path("elbo").propertyNames()).containsExactly("1", "4", "8");
+        assertThat(seed.path("baselines").get(0).path("name").asString()).isEqualTo("raw-token-match");
+        assertThat(first.err()).contains("tokens/s").contains("left");
+
+        Outcome again = run(em);
+        assertThat(again.code()).isEqualTo(2);
+        assertThat(again.err()).contains("--resume").hasLineCount(1);
+
+        Outcome resumed = run("em", "--resume", "--run", "@/run", "--json");
+        assertThat(resumed.code()).as(resumed.err()).isZero();
+        assertThat(resumed.json().path("seeds").get(0).path("iterations").get(2).path("model"))
+                .isEqualTo(seed.path("iterations").get(2).path("model"));
+
+        Outcome verified = run("verify", "@/run", "--json");
+        assertThat(verified.code()).isZero();
+        assertThat(verified.json().path("files").asInt()).isGreaterThan(10);
+
+        Path model = models().getFirst();
+        JsonNode generated = run("generate", "--model", model.toString(), "--max-tokens", "5", "--json").json();
+        assertThat(generated.propertyNames()).contains("promptTokens", "tokens", "text", "logProbs");
+        assertThat(generated.path("logProbs")).hasSameSizeAs(generated.path("tokens"));
+
+        byte[] bytes = Files.readAllBytes(model.resolve("model.safetensors"));
+        bytes[bytes.length - 1] ^= 1;
+        Files.write(model.resolve("model.safetensors"), bytes);
+        Outcome damaged = run("verify", "@/run");
+        assertThat(damaged.code()).isEqualTo(7);
+        assertThat(damaged.out()).contains("model.safetensors: SHA-256 is");
+    }
+
+    private List<Path> models() throws IOException {
+        try (Stream<Path> walk = Files.walk(folder.resolve("run"))) {
+            return walk.filter(path -> Files.exists(path.resolve("model.safetensors")) && Files.exists(path.resolve("config.json")))
+                    .sorted()
+                    .toList();
+        }
+    }
+
+    @Test
+    void progressNamesTheTimeLeft() {
+        assertThat(Progress.duration(59.4)).isEqualTo("59 s");
+        assertThat(Progress.duration(61)).isEqualTo("1 min 01 s");
+        assertThat(Progress.duration(3 * 3600 + 125)).isEqualTo("3 h 02 min");
+    }
+}
