@@ -38,7 +38,7 @@ int64_t keep(int32_t* kept, double* p, T* gathered, const T* row, int64_t vocabu
         // the most likely come in batches, each sorted; mostly a few hundred of the vocabulary are enough
         double mass = 0;
         int64_t enough = count, sorted = 0;
-        for (int64_t batch = 64; sorted < count && enough == count; batch *= 4) {
+        for (int64_t batch = 64; sorted < count && mass < topP; batch *= 4) {
             const int64_t end = std::min(count, sorted + batch);
             if (end < count) std::nth_element(kept + sorted, kept + end, kept + count, moreLikely);
             std::sort(kept + sorted, kept + end, moreLikely);
