@@ -111,7 +111,10 @@ st_status st_sum_squares(st_device *device, double *out, const void *x, void *sc
     if (dtype != ST_F32)
         return st::fail(device, ST_UNSUPPORTED, "st_sum_squares: dtype %d has no CUDA kernel, gradients are ST_F32 (0)", dtype);
     ST_REQUIRE(device, n >= 0, "st_sum_squares: n %lld is negative", static_cast<long long>(n));
-    if (n == 0) return ST_OK;
+    if (n == 0) {
+        ST_CUDA(device, cudaMemsetAsync(out, 0, sizeof *out, device->stream));  // the sum of nothing
+        return ST_OK;
+    }
     const int64_t blocks = st::squaresBlocks(n);
     ST_LAUNCH((st::squares), static_cast<unsigned>(blocks), st::sumThreads, 0, device->stream, static_cast<double *>(scratch),
               static_cast<const float *>(x), n, st::aligned16(x));
