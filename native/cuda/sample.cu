@@ -69,6 +69,7 @@ __device__ __forceinline__ void chooseBin(SampleShared &shared) {
         // rounding can leave the sum one short of a need of everything: then the lowest bin that is not empty
         const unsigned filled = __ballot_sync(fullWarp, own > 0);
         const int chosen = reached != 0 ? __ffs(static_cast<int>(reached)) - 1 : filled != 0 ? 31 - __clz(static_cast<int>(filled)) : 31;
+        __syncwarp();  // every lane has read need before the chosen one replaces it
         if (lane == chosen) {
             unsigned long long above = upTo - own;
             int bin = digits - 1 - 8 * lane;
