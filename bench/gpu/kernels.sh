@@ -35,6 +35,7 @@ tests=$(find "$build" -name op_tests -type f | head -1)
 
 if asked exact; then
     SHOW=12 step exact 60 "$bench" exact
+    SHOW=12 step exact_split 60 env SUBTEXT_CUDA_SPLIT=1 "$bench" exact
     SHOW=12 step exact_portable 60 env SUBTEXT_CUDA_PATH=portable "$bench" exact
 fi
 if asked check && [ -n "$tests" ]; then
@@ -45,6 +46,7 @@ fi
 asked memory && SHOW=40 step memory 60 "$bench" memory --json "$out/memory.json"
 if asked matmul; then
     SHOW=90 step matmul 120 "$bench" matmul --json "$out/matmul.json"
+    SHOW=4 step matmul_split 90 env SUBTEXT_CUDA_SPLIT=1 "$bench" matmul --json "$out/matmul_split.json"
     SHOW=4 step matmul_no_cluster 90 env SUBTEXT_CUDA_CLUSTER=1 "$bench" matmul --json "$out/matmul_no_cluster.json"
 fi
 if asked attention; then

@@ -144,7 +144,7 @@ st_status st_device_open(st_device **out, int32_t ordinal, int32_t, char *error,
         device->wgmma = device->encodeTiled != nullptr;
         device->attentionSm90 = device->wgmma && st::environmentIs("SUBTEXT_CUDA_ATTENTION", "sm90");
         device->cluster = st::environmentIs("SUBTEXT_CUDA_CLUSTER", "1") ? 1 : 2;
-        device->splits = !st::environmentIs("SUBTEXT_CUDA_SPLIT", "0");
+        device->splits = st::environmentIs("SUBTEXT_CUDA_SPLIT", "1");
     }
 #endif
     const size_t turnBytes = st::turnCount * sizeof(int32_t);
