@@ -50,7 +50,7 @@ public final class CachedForward implements AutoCloseable {
             mixed = s.tensor("mixed", dtype, rows, config.attentionWidth());
             gateUp = s.tensor("gateUp", dtype, rows, 2L * config.hidden());
             hidden = s.tensor("hidden", dtype, rows, config.hidden());
-            logits = s.tensor("logits", dtype.real(), logitsRows(config, rows), config.paddedVocabulary());
+            logits = s.tensor("logits", dtype.real(), logitsRows(config, dtype, rows), config.paddedVocabulary());
             cache = new KvCache(s, config, dtype, slots, capacity);
         });
     }
@@ -59,12 +59,12 @@ public final class CachedForward implements AutoCloseable {
     public static long bytes(LlamaConfig config, DType dtype, int rows, int slots, int capacity) {
         long row = 2L * config.width() + config.qkvWidth() + config.attentionWidth() + 3L * config.hidden();
         return rows * row * dtype.bytes()
-                + (long) logitsRows(config, rows) * config.paddedVocabulary() * dtype.real().bytes()
+                + (long) logitsRows(config, dtype, rows) * config.paddedVocabulary() * dtype.real().bytes()
                 + slots * KvCache.slotBytes(config, dtype, capacity);
     }
 
-    private static int logitsRows(LlamaConfig config, int rows) {
-        return Math.min(rows, Head.chunkRows(config));
+    private static int logitsRows(LlamaConfig config, DType dtype, int rows) {
+        return Math.min(rows, Head.chunkRows(config, dtype));
     }
 
     /** The most rows of one call. */

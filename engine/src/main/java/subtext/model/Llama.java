@@ -461,7 +461,7 @@ public final class Llama implements AutoCloseable {
             }
             head = new Head.Saved(
                     x[layers], slab.tensor("head.rstd", real, n), slab.tensor("head.normed", dtype, n, width));
-            int chunk = Math.min(n, Head.chunkRows(config));
+            int chunk = Math.min(n, Head.chunkRows(config, dtype));
             Tensor logits = slab.tensor("logits", real, chunk, config.paddedVocabulary());
             if (!train) {
                 dx = null;
