@@ -74,16 +74,17 @@ public final class Generator implements AutoCloseable {
             int capacity = Math.max(1, Math.max(longestPrompt - 1, maxTokens));
             long budget = llama.device().info().freeBytes() / 3;
             long wanted = Math.max(1, (long) promptCount * samples);
-            // beyond some 1k rows a step's matrix products gain nothing on either backend
-            int lanes = (int) Math.min(wanted, 1024);
-            while (lanes > 1 && bytes(config, llama.dtype(), lanes, samples, capacity) > budget) {
+            // measured on the CPU: beyond 512 rows a step falls out of the cache and gains nothing; a GPU wants more to be busy
+            int most = llama.device().backend() == Backend.CPU ? 512 : 2048;
+            int lanes = (int) Math.min(wanted, most);
+            while (lanes > 1 && bytes(config, llama.dtype(), lanes, samples, capacity, most) > budget) {
                 lanes = lanes / 2;
             }
-            return new Limits(lanes, prompts(lanes, samples), capacity, prefillRows(capacity));
+            return new Limits(lanes, prompts(lanes, samples), capacity, most);
         }
 
-        private static long bytes(LlamaConfig config, DType dtype, int lanes, int samples, int capacity) {
-            int rows = Math.max(lanes, prefillRows(capacity));
+        private static long bytes(LlamaConfig config, DType dtype, int lanes, int samples, int capacity, int prefillRows) {
+            int rows = Math.max(lanes, prefillRows);
             return CachedForward.bytes(config, dtype, rows, lanes + prompts(lanes, samples), capacity)
                     + (long) lanes * config.paddedVocabulary() * dtype.real().bytes();
         }
@@ -92,10 +93,6 @@ public final class Generator implements AutoCloseable {
         private static int prompts(int lanes, int samples) {
             int busy = (lanes + samples - 1) / Math.max(1, samples);
             return busy + busy / 2 + 1;
-        }
-
-        private static int prefillRows(int capacity) {
-            return Math.max(512, Math.min(capacity, 2048));
         }
     }
 
