@@ -5,16 +5,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
+import subtext.bindings.Slab;
+import subtext.bindings.Tensor;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
+import subtext.model.Parameters;
 import subtext.random.Philox;
 import subtext.testing.TestDevice;
 import subtext.text.Tokens;
@@ -34,9 +38,9 @@ class ExactnessTest {
         compareTokens(dtype, TOKENS);
     }
 
-    @Tag("slow")
     @Test
     void samplerScorerAndTrainerAgreeToTheBitOverAHundredThousandTokens() {
+        assumeFast();
         compareTokens(DType.F32, 100_000);
     }
 
@@ -171,6 +175,72 @@ class ExactnessTest {
     }
 
     @Test
+    void twoHundredStepsDoNotDependOnThreads() {
+        LlamaConfig config = TestDevice.tiny(true);
+        float[][] weights = new float[3][];
+        double[][] losses = new double[3][200];
+        int[] threads = {1, 2, 4};
+        for (int i = 0; i < 3; i++) {
+            Tensor[] moments = new Tensor[2];
+            try (Device device = TestDevice.open(threads[i]);
+                    Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 8), 16);
+                    Slab slab = device.slab("moments", s -> {
+                        moments[0] = Parameters.lay(s, "m", llama.table(), DType.F32);
+                        moments[1] = Parameters.lay(s, "v", llama.table(), DType.F32);
+                    })) {
+                assertThat(slab.used()).isPositive();
+                device.zero(moments[0]);
+                device.zero(moments[1]);
+                for (int step = 1; step <= 200; step++) {
+                    PackedBatch batch = packed(List.of(
+                            TestDevice.text(config, 2 + step % 60, step), TestDevice.text(config, 40, 1000 + step)));
+                    llama.zeroGradients();
+                    losses[i][step - 1] = llama.forwardBackward(batch, 1 / batch.weight());
+                    device.kernels().adamw(llama.weights().flat(), llama.weights().flat(), moments[0], moments[1],
+                            llama.gradients().flat(), 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, step);
+                }
+                weights[i] = llama.download();
+            }
+        }
+        for (int i = 1; i < 3; i++) {
+            assertThat(losses[i]).as("%d threads", threads[i]).isEqualTo(losses[0]);
+            assertThat(weights[i]).as("%d threads", threads[i]).isEqualTo(weights[0]);
+        }
+    }
+
+    @Test
+    void tenThousandSequencesScoreTheSameInAnyCompany() {
+        assumeFast();
+        LlamaConfig config = TestDevice.tiny(true);
+        try (Device device = TestDevice.open();
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(64 * 70, 64), 17);
+                Scorer scorer = new Scorer(llama, new Scorer.Limits(500, 40, 80))) {
+            int compared = 0;
+            for (int round = 0; compared < 10_000; round++) {
+                int size = 2 + Philox.below(6, round, 63);
+                List<Tokens> texts = new ArrayList<>();
+                List<Scorer.Request> requests = new ArrayList<>();
+                for (int i = 0; i < size; i++) {
+                    long key = Philox.key(18, round, i);
+                    Tokens text = TestDevice.text(config, 2 + Philox.below(key, 0, 68), key);
+                    int cut = 1 + Philox.below(key, 1, text.size() - 1);
+                    texts.add(text);
+                    requests.add(Scorer.Request.of(text.slice(0, cut), text.slice(cut, text.size())));
+                }
+                PackedBatch batch = packed(texts);
+                double[] together = llama.logProbs(batch);
+                List<List<Score>> cached = scorer.score(requests);
+                for (int i = 0; i < size; i++, compared++) {
+                    double[] alone = llama.logProbs(packed(List.of(texts.get(i))));
+                    assertThat(Arrays.copyOfRange(together, batch.cuSeqlens()[i], batch.cuSeqlens()[i + 1])).isEqualTo(alone);
+                    int cut = requests.get(i).prefix().size();
+                    assertThat(cached.get(i).getFirst().logProbs()).isEqualTo(Arrays.copyOfRange(alone, cut - 1, alone.length));
+                }
+            }
+        }
+    }
+
+    @Test
     void trainingLossesAreMinusTheLogProbabilities() {
         LlamaConfig config = TestDevice.tiny(true);
         PackedBatch batch = packed(List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2)));
@@ -202,6 +272,10 @@ class ExactnessTest {
             assertThat(small.score(requests)).isEqualTo(large.score(requests));
             assertThat(small.score(requests).get(0).get(3).logProbs()).isEmpty();
         }
+    }
+
+    private static void assumeFast() {
+        Assumptions.assumeTrue(TestDevice.backend() != Backend.CUDA_EMULATED, "hours on the emulator");
     }
 
     private static PackedBatch packed(List<Tokens> texts) {

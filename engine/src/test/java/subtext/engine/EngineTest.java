@@ -1,0 +1,89 @@
+package subtext.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import subtext.bindings.DType;
+import subtext.bindings.EngineException;
+import subtext.generate.Sampling;
+import subtext.io.HuggingFace;
+import subtext.model.LlamaConfig;
+import subtext.model.PackedBatch;
+import subtext.model.Llama;
+import subtext.testing.TestDevice;
+import subtext.text.BpeTokenizer;
+import subtext.text.BpeTrainer;
+import subtext.text.Tokens;
+
+/** The front door on a small saved model: what an embedding program relies on. */
+class EngineTest {
+    @TempDir
+    private Path folder;
+
+    private LlamaConfig config;
+
+    @BeforeEach
+    void save() throws IOException {
+        BpeTokenizer tokenizer = new BpeTrainer().add("two plus two is four and four plus four is eight ".repeat(9)).train(280);
+        config = TestDevice.tiny(true).withVocabulary(tokenizer.vocabulary());
+        HuggingFace.save(folder, config, tokenizer, TestDevice.weights(config, 3), DType.F32);
+    }
+
+    @Test
+    void generatesTheSameTextForTheSameKey() throws IOException {
+        try (Engine engine = open()) {
+            Engine.Generation first = engine.generate("two plus", engine.sampling(1, 20), 7);
+            assertThat(engine.generate("two plus", engine.sampling(1, 20), 7)).isEqualTo(first);
+            assertThat(engine.generate("two plus", engine.sampling(1, 20), 8)).isNotEqualTo(first);
+            assertThat(first.prompt().at(0)).isEqualTo(engine.tokenizer().controls().bos());
+            assertThat(engine.generate("two plus", engine.greedy(5))).isEqualTo(engine.generate("two plus", engine.greedy(5)));
+        }
+    }
+
+    @Test
+    void logProbabilitiesAddUpAlongAText() throws IOException {
+        try (Engine engine = open()) {
+            Engine.ScoredText scored = engine.score("two plus two is four");
+            assertThat(scored.score().logProbs()).hasSize(scored.tokens().size() - 1);
+            Tokens all = scored.tokens();
+            // the same ids in one pass of the training forward
+            try (Llama llama = Llama.open(engine.llama().device(), config, DType.F32, Llama.Capacity.scoring(64, 1))) {
+                llama.upload(engine.llama().download());
+                assertThat(llama.logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(all))))).isEqualTo(scored.score().logProbs());
+            }
+            int continued = engine.tokenizer().encode(" four").size();
+            assertThat(engine.logProb("two plus two is", " four"))
+                    .isEqualTo(scored.score().sum(all.size() - 1 - continued, all.size() - 1));
+            assertThat(engine.logProb("two", "")).isZero();
+        }
+    }
+
+    @Test
+    void limitsAreNamed() throws IOException {
+        try (Engine engine = open()) {
+            assertThatThrownBy(() -> engine.generate("two", Sampling.greedy(-1, config.context() + 1)))
+                    .isInstanceOf(EngineException.InvalidInput.class);
+            assertThatThrownBy(() -> engine.generate("two ".repeat(config.context()), Sampling.greedy(-1, 4)))
+                    .isInstanceOf(EngineException.InvalidInput.class);
+        }
+    }
+
+    @Test
+    void closedItRefuses() throws IOException {
+        Engine engine = open();
+        engine.score("two");
+        engine.close();
+        engine.close();
+        assertThatThrownBy(() -> engine.score("two")).isInstanceOf(IllegalStateException.class);
+    }
+
+    private Engine open() throws IOException {
+        return Engine.open(folder, TestDevice.backend(), TestDevice.options(), DType.F32);
+    }
+}
