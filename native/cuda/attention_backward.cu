@@ -636,7 +636,7 @@ void launchPlain(const Gradient<T> &call, cudaStream_t stream) {
 
 st_status launch(st_device *device, const Gradient<bf16> &call, int64_t longest) {
 #if !defined(ST_CUDA_EMULATED)
-    if (sm90::takes(device, longest, call.D))
+    if (sm90::takes(device->attentionBackwardSm90, longest, call.D))
         return call.D == 64 ? sm90::launchBackward<64>(device, call, longest) : sm90::launchBackward<128>(device, call, longest);
 #endif
     cudaStream_t stream = device->stream;

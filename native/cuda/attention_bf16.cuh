@@ -5,8 +5,11 @@
 // the block's keys in steps of 16. A row's place in the 16-row fragment does not matter to the unit, so rows may be 16 or 32 consecutive
 // positions of one head, or the query heads that share a kv head.
 //
-// A forward with wgmma (64 rows at once, keys from shared memory) would be faster on sm_90 for long sequences. It is left out on purpose:
-// nothing promises that it rounds its sums as mma.sync does, and then decoding, which has a handful of rows, would have to pay for 64.
+// Masked keys enter the products with p = 0, so an infinity or NaN in a value vector reaches the rows of its own sequence that share its
+// block of 64 positions, also those before it; other sequences it does not reach.
+//
+// H100, causal, 16384 tokens (attention_bench): forward 263-328 TFLOP/s at head size 64, 298-355 at 128 (PyTorch's flash kernels in the
+// same run: 247-304 and 275-314); decoding 256 sequences 2.2-2.9 TB/s. mma.sync ends about here; attention_sm90.cuh has wgmma.
 #ifndef SUBTEXT_CUDA_ATTENTION_BF16_CUH
 #define SUBTEXT_CUDA_ATTENTION_BF16_CUH
 

@@ -15,7 +15,7 @@ namespace {
 
 st_status launch(st_device *device, const Call<bf16> &call, int64_t longest) {
 #if !defined(ST_CUDA_EMULATED)
-    if (sm90::takes(device, longest, call.D))
+    if (sm90::takes(device->attentionSm90, longest, call.D))
         return call.D == 64 ? sm90::launchForward<64>(device, call, longest) : sm90::launchForward<128>(device, call, longest);
 #endif
     cudaStream_t stream = device->stream;

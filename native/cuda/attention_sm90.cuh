@@ -4,11 +4,13 @@
 //
 // The forward kernel follows the definition of attention.cuh to the letter: its accumulators lie as those of mma.sync do, the softmax is the
 // same function, and each sum is the same chain of steps of 16. Whether a step of wgmma rounds as a step of mma.sync does is the
-// machine's business; attention_bench and op_tests compare the forward pass with decoding (always mma.sync) bit for bit, and
-// SUBTEXT_CUDA_ATTENTION=portable goes back to one instruction for all. Backward need not agree with anything but itself.
+// machine's business; attention_bench and op_tests compare the forward pass with decoding (always mma.sync) bit for bit. These kernels are
+// used only when SUBTEXT_CUDA_ATTENTION=sm90 asks for them, or =sm90-backward for the gradients alone, which need not agree with anything
+// but themselves.
 //
 // Tiles are panels of 64 columns: 64 rows of 128 bytes, swizzled, as TMA writes and wgmma reads them. A tile may hold rows of the next
-// sequence: their keys are masked, their queries' probabilities are set to 0 and their results are not written.
+// sequence: their keys are masked, their queries' probabilities are set to 0 and their results are not written; a NaN there would
+// reach the last rows of this sequence.
 #ifndef SUBTEXT_CUDA_ATTENTION_SM90_CUH
 #define SUBTEXT_CUDA_ATTENTION_SM90_CUH
 
@@ -586,8 +588,8 @@ __global__ void __launch_bounds__(QuerySide<D>::threads, 1)
 
 // ---- launches ---------------------------------------------------------------------------------------------------------
 
-/// Whether these kernels take a call: not for the tiny and short, which the portable ones serve better.
-inline bool takes(const st_device *device, int64_t longest, int64_t D) { return device->attentionSm90 && (D == 64 || D == 128) && longest > 64; }
+/// Whether these kernels take a call, if `allowed`: not the tiny and short, which the portable ones serve better.
+inline bool takes(bool allowed, int64_t longest, int64_t D) { return allowed && (D == 64 || D == 128) && longest > 64; }
 
 template <int D>
 st_status launchForward(st_device *device, Call<bf16> call, int64_t longest) {

@@ -22,7 +22,7 @@ struct st_device {
     int capability = 0;      // 90 for sm_90
     int processors = 0;      // streaming multiprocessors
     bool wgmma = false;      // the sm_90a path of st_matmul_*; SUBTEXT_CUDA_PATH=portable switches it off
-    bool attentionSm90 = false;  // the same for attention; for now only with SUBTEXT_CUDA_ATTENTION=sm90
+    bool attentionSm90 = false, attentionBackwardSm90 = false;  // the same for attention, by SUBTEXT_CUDA_ATTENTION
     int cluster = 2;         // blocks of a cluster in those kernels; SUBTEXT_CUDA_CLUSTER=1 keeps blocks to themselves
     bool splits = false;     // of the last tiles of weight gradients along k: SUBTEXT_CUDA_SPLIT=1, until a GPU has confirmed it
     int clusters[5] = {};    // how many clusters of 2 or 4 blocks run at a time; 0: not asked yet
