@@ -28,7 +28,7 @@ import subtext.text.Tokens;
  */
 public final class ChainWorld {
     /** Salts of the keys drawn from the world's seed. */
-    private static final String RULES = "chain rules", ORDER = "chain order";
+    private static final String RULES = "chain rules", ORDER = "chain order", TEACHER = "chain teacher";
 
     /**
      * What makes a world.
@@ -248,6 +248,28 @@ public final class ChainWorld {
             }
         }
         throw new IllegalArgumentException("id: expected one of this chain world (seed " + plan.seed() + "), got " + id);
+    }
+
+    /**
+     * The thought that a teacher writes who knows only the first rules and guesses the state after any other, evenly and afresh each time;
+     * from a guess on it goes by its rules. So a model that learns from it can know no more than the teacher, however long it
+     * trains, and knows how little it knows: what is left to find is a matter of information, not of optimisation.
+     *
+     * @param knownRules how many of the rules the teacher knows; all of them give the true thought
+     */
+    public Tokens taught(Problem problem, int knownRules) {
+        if (knownRules < 0 || knownRules > plan.generators()) {
+            throw new IllegalArgumentException("knownRules: expected 0.." + plan.generators() + ", got " + knownRules);
+        }
+        long key = Philox.key(Philox.key(plan.seed(), TEACHER), problem.id());
+        int[] thought = new int[plan.depth()];
+        int state = stateOf(problem.question().at(0));
+        for (int step = 0; step < plan.depth(); step++) {
+            int g = generatorOf(problem.question().at(1 + step));
+            state = g < knownRules ? next(g, state) : Philox.below(key, step, plan.states());
+            thought[step] = state(state);
+        }
+        return Tokens.of(thought);
     }
 
     // ---- checks ----------------------------------------------------------------------------------------------------------------

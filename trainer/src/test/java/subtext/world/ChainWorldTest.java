@@ -136,6 +136,33 @@ class ChainWorldTest {
         assertThat(tokenizer.encode(tokenizer.decode(problem.question()))).isEqualTo(problem.question());
     }
 
+    /** The teacher's steps: by its rules where it knows them, from wherever it is; even guesses elsewhere (15 degrees of freedom). */
+    @Test
+    void aTeacherKnowsItsRulesAndGuessesTheRest() {
+        double[] guesses = new double[16];
+        int guessed = 0;
+        for (Problem problem : world.problems(Split.WARM_START, 4_000)) {
+            assertThat(world.taught(problem, 8)).isEqualTo(problem.thought());
+            Tokens taught = world.taught(problem, 6);
+            assertThat(world.taught(problem, 6)).isEqualTo(taught);
+            assertThat(world.wellFormed(taught)).isTrue();
+            int state = world.stateOf(problem.question().at(0));
+            for (int t = 0; t < 6; t++) {
+                int g = world.generatorOf(problem.question().at(1 + t));
+                int to = world.stateOf(taught.at(t));
+                if (g < 6) {
+                    assertThat(to).isEqualTo(world.next(g, state));
+                } else {
+                    guesses[to]++;
+                    guessed++;
+                }
+                state = to;
+            }
+        }
+        assertThat(guessed / 24_000.0).isBetween(0.24, 0.26);
+        assertThat(chiSquare(guesses, guessed / 16.0)).isLessThan(44.3);
+    }
+
     @Test
     void judgeTellsRightReasonsFromWrongOnes() {
         Problem problem = world.problem(Split.HELD_OUT, 0);

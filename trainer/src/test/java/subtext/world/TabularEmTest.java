@@ -10,6 +10,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import subtext.em.Question;
 import subtext.em.Selection;
+import subtext.evaluate.PageTrend;
 import subtext.random.Philox;
 import subtext.world.ChainWorld.Plan;
 import subtext.world.ChainWorld.Problem;
@@ -62,6 +63,37 @@ class TabularEmTest {
         double sixteen = course(20, 16, new TabularTwin.Prior(), new Selection.Resample(), 2).nll[2];
         assertThat(four).isLessThan(one - 0.3);
         assertThat(sixteen).isLessThan(four - 0.5);
+    }
+
+    /**
+     * The default of the embedded world: a teacher that knows six of the eight rules and guesses the rest. What is missing is information, so
+     * the start does not hang on how many documents it saw, and the climb orders by K.
+     */
+    @Test
+    void theRulesThatTheTeacherGuessedAreFound() {
+        double[][] accuracy = new double[WORLDS][4];
+        int[] samples = {1, 2, 4, 8};
+        for (int seed = 0; seed < WORLDS; seed++) {
+            ChainWorld world = new ChainWorld(Plan.chain16(seed));
+            List<Problem> heldOut = world.problems(Split.HELD_OUT, 300);
+            List<Question> corpus = TabularTwinTest.questions(world, Split.TRAIN, 6_000);
+            TabularTwin.Counts taught = new TabularTwin.Counts(world);
+            for (Problem problem : world.problems(Split.WARM_START, 1_000)) {
+                taught.add(problem.question(), world.taught(problem, 6), 1);
+            }
+            TabularTwin start = taught.model(SMOOTHING, NOISE, new TabularTwin.Prior());
+            assertThat(start.accuracy(heldOut)).isBetween(0.15, 0.35);
+            for (int j = 0; j < samples.length; j++) {
+                TabularTwin twin = start;
+                for (int t = 0; t < 3; t++) {
+                    twin = twin.sampledStep(corpus, samples[j], new Selection.Resample(), SMOOTHING, Philox.key(seed, t));
+                }
+                accuracy[seed][j] = twin.accuracy(heldOut);
+            }
+            assertThat(accuracy[seed][0]).as("K=1").isLessThan(start.accuracy(heldOut) + 0.08);
+            assertThat(accuracy[seed][2]).as("K=4").isGreaterThan(0.75);
+        }
+        assertThat(PageTrend.of(accuracy).pValue()).isLessThan(0.001);
     }
 
     /** One draw has nothing to be weighed against: the model relearns its own guesses, and slowly loses. */
