@@ -117,6 +117,9 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
 
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
+    /** Characters of a text shown to people; the files of thoughts hold it whole. */
+    private static final int LONGEST_LINE = 240;
+
     /** The object that {@code em --json} prints: names fixed, values plain numbers. */
     public String toJson() {
         Map<String, Object> root = new LinkedHashMap<>();
@@ -289,7 +292,10 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         return value.isPresent() ? String.format(Locale.ROOT, format, value.getAsDouble()) : "-";
     }
 
+    /** The text on one line, its middle left out if it is long. */
     private static String oneLine(String text) {
-        return text.replaceAll("\\s+", " ").strip();
+        String line = text.replaceAll("\\s+", " ").strip();
+        int end = LONGEST_LINE / 2;
+        return line.length() <= LONGEST_LINE ? line : line.substring(0, end) + " ... " + line.substring(line.length() - end);
     }
 }

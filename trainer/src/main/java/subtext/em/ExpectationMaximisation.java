@@ -32,6 +32,9 @@ import subtext.train.Trainer;
  * @see <a href="https://arxiv.org/abs/2503.18866">Ruan et al. 2025</a>
  */
 public final class ExpectationMaximisation {
+    /** One draw in so many is scored again behind its own prompt. */
+    private static final int CHECKED = 100;
+
     private final Network network;
     private final Material material;
     private final EmPlan plan;
@@ -208,12 +211,22 @@ public final class ExpectationMaximisation {
                 long from = System.nanoTime();
                 drawn = eStep.explain(model, questions);
                 double seconds = (System.nanoTime() - from) * 1e-9;
+                if (p == 0) {
+                    checkSampler(i, questions, drawn);
+                }
                 LatentPart.write(part(stage, p), source, seconds, drawn);
                 listener.accept(progress(i, p, parts, questions, drawn, seconds));
             }
             records.addAll(drawn);
         }
         return records;
+    }
+
+    /** Scores some draws behind the prompt they were drawn from: sampler and scorer must agree to the bit. */
+    private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn) {
+        int some = Math.min(questions.size(), Math.max(1, corpus.size() / CHECKED));
+        Diagnosis.ofLogProbMismatch(model.largestMismatch(questions.subList(0, some), drawn.subList(0, some)))
+                .ifPresent(warning -> listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence())));
     }
 
     private EmEvent progress(int i, int part, int parts, List<Question> questions, List<LatentRecord> drawn, double seconds) {

@@ -87,6 +87,34 @@ public final class NeuralModel implements LatentModel, Completer {
         return joint;
     }
 
+    /**
+     * The largest difference, in nats, between what the sampler said of a draw and what the scorer says of the same tokens behind the same
+     * prompt. Not zero means that weights compare two different models.
+     */
+    double largestMismatch(List<Question> questions, List<LatentRecord> records) {
+        List<Scorer.Request> requests = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            requests.add(new Scorer.Request(
+                    grammar.posteriorPrompt(questions.get(i).context(), questions.get(i).text()),
+                    records.get(i).samples().stream()
+                            .map(sample -> sample.finished()
+                                    ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
+                                    : sample.thought())
+                            .toList()));
+        }
+        List<List<Score>> scores = scorer.score(requests);
+        double largest = 0;
+        for (int i = 0; i < records.size(); i++) {
+            for (int k = 0; k < records.get(i).samples().size(); k++) {
+                ScoredSample sample = records.get(i).samples().get(k);
+                if (sample.finished() || usable(sample.thought())) { // of an unusable draw it is not kept whether it was closed
+                    largest = Math.max(largest, Math.abs(scores.get(i).get(k).sum() - sample.logQ()));
+                }
+            }
+        }
+        return largest;
+    }
+
     /** log p(x | context) without any thought, for a model trained on raw text: of {@code <bos> C X}, the tokens of X. */
     public double[] rawLogLikelihood(List<Question> questions) {
         return scorer

@@ -115,6 +115,43 @@ class ExpectationMaximisationTest {
         assertThat(report.seeds().getFirst().iterations()).hasSize(3);
     }
 
+    /** Draws of every iteration, scored again behind their own prompts: not a bit of difference. */
+    @Test
+    void samplerAndScorerAgreeToTheBit() {
+        List<String> notices = new ArrayList<>();
+        run("s", false, TINY.with("baselines", "[]").with("world.documents", "120"), event -> {
+            if (event instanceof EmEvent.Notice notice) {
+                notices.add(notice.line());
+            }
+        });
+        assertThat(notices).noneMatch(line -> line.contains("sampler"));
+    }
+
+    @Test
+    void oneTrainingOnAFile() throws IOException {
+        StringBuilder lines = new StringBuilder();
+        for (int i = 0; i < 60; i++) {
+            lines.append("{\"text\":\"Item ").append(i % 7).append(" costs ").append(i % 5).append(" coins. It is sold.\"}\n");
+        }
+        Path corpus = Files.writeString(folder.resolve("c.jsonl"), lines);
+        RunConfig config = TINY.with("corpus.path", corpus.toString())
+                .with("corpus.vocabulary", "280")
+                .with("corpus.dev", "5")
+                .with("corpus.heldOut", "5")
+                .with("training.steps", "30");
+        EmSettings settings = new EmSettings(folder.resolve("t"), false, false, config);
+        List<Double> losses = new ArrayList<>();
+        TrainRun.Report report = TrainRun.start(settings, TrainRun.On.TEXT, event -> {
+            if (event instanceof EmEvent.StepTrained step) {
+                losses.add(step.loss());
+            }
+        });
+        assertThat(report.loss()).isLessThan(losses.getFirst() - 1);
+        assertThat(subtext.io.HuggingFace.load(Path.of(report.model())).config().layers()).isEqualTo(2);
+        EmSettings again = new EmSettings(folder.resolve("t"), true, false, config);
+        assertThat(TrainRun.start(again, TrainRun.On.TEXT, event -> {}).digest()).isEqualTo(report.digest());
+    }
+
     @Test
     void reportHasTheNamesThatChecksUse() {
         EmReport report = run("j", false, TINY, event -> {});
