@@ -6,5 +6,6 @@ module subtext.cli {
     requires tools.jackson.databind;
 
     // picocli makes the commands and fills their options
-    opens subtext.cli to info.picocli;
+    opens subtext.cli to
+            info.picocli;
 }

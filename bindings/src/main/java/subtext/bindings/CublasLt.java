@@ -80,8 +80,14 @@ final class CublasLt implements AutoCloseable {
         check("cublasLtMatmulPreferenceCreate", CublasLtH.cublasLtMatmulPreferenceCreate(library, out));
         this.preference = out.get(ADDRESS, 0);
         MemorySegment bytes = arena.allocateFrom(JAVA_LONG, WORKSPACE_BYTES);
-        check("cublasLtMatmulPreferenceSetAttribute", CublasLtH.cublasLtMatmulPreferenceSetAttribute(
-                library, preference, CublasLtH.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes, JAVA_LONG.byteSize()));
+        check(
+                "cublasLtMatmulPreferenceSetAttribute",
+                CublasLtH.cublasLtMatmulPreferenceSetAttribute(
+                        library,
+                        preference,
+                        CublasLtH.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                        bytes,
+                        JAVA_LONG.byteSize()));
     }
 
     /**
@@ -203,18 +209,35 @@ final class CublasLt implements AutoCloseable {
             plans.put(key, plan);
         }
         // column-major: the first operand is our b, the second our a
-        check("cublasLtMatmul", CublasLtH.cublasLtMatmul(
-                library, handle, plan.operation(), one, b.address(), plan.first(), a.address(), plan.second(),
-                added == null ? zero : one, (added == null ? c : added).address(), plan.result(), c.address(), plan.result(),
-                plan.algorithm(), workspace.address(), WORKSPACE_BYTES, stream));
+        check(
+                "cublasLtMatmul",
+                CublasLtH.cublasLtMatmul(
+                        library,
+                        handle,
+                        plan.operation(),
+                        one,
+                        b.address(),
+                        plan.first(),
+                        a.address(),
+                        plan.second(),
+                        added == null ? zero : one,
+                        (added == null ? c : added).address(),
+                        plan.result(),
+                        c.address(),
+                        plan.result(),
+                        plan.algorithm(),
+                        workspace.address(),
+                        WORKSPACE_BYTES,
+                        stream));
     }
 
     private Plan plan(Key key) {
         Arena arena = Arena.ofConfined();
         MemorySegment out = arena.allocate(ADDRESS);
         int in = type(key.in());
-        check("cublasLtMatmulDescCreate", CublasLtH.cublasLtMatmulDescCreate(
-                library, out, CublasLtH.CUBLAS_COMPUTE_32F, CublasLtH.CUDA_R_32F));
+        check(
+                "cublasLtMatmulDescCreate",
+                CublasLtH.cublasLtMatmulDescCreate(library, out, CublasLtH.CUBLAS_COMPUTE_32F, CublasLtH.CUDA_R_32F));
         MemorySegment operation = out.get(ADDRESS, 0);
         boolean transposeFirst = key.layout() == Layout.NT;
         boolean transposeSecond = key.layout() == Layout.TN;
@@ -225,11 +248,15 @@ final class CublasLt implements AutoCloseable {
         MemorySegment result = layout(out, type(key.out()), key.n(), key.m());
         MemorySegment heuristic = arena.allocate(CublasLtH.cublasLtMatmulHeuristicResult_t);
         MemorySegment count = arena.allocate(JAVA_INT);
-        check("cublasLtMatmulAlgoGetHeuristic for " + key, CublasLtH.cublasLtMatmulAlgoGetHeuristic(
-                library, handle, operation, first, second, result, result, preference, 1, heuristic, count));
+        check(
+                "cublasLtMatmulAlgoGetHeuristic for " + key,
+                CublasLtH.cublasLtMatmulAlgoGetHeuristic(
+                        library, handle, operation, first, second, result, result, preference, 1, heuristic, count));
         if (count.get(JAVA_INT, 0) == 0) {
             throw new EngineException.NativeCall(
-                    "cublasLtMatmulAlgoGetHeuristic", Status.UNSUPPORTED, "no algorithm for " + key + "; use --matmul own");
+                    "cublasLtMatmulAlgoGetHeuristic",
+                    Status.UNSUPPORTED,
+                    "no algorithm for " + key + "; use --matmul own");
         }
         // the algorithm is the first member of the result
         return new Plan(operation, first, second, result, heuristic, arena);
@@ -237,13 +264,16 @@ final class CublasLt implements AutoCloseable {
 
     private void attribute(Arena arena, MemorySegment operation, int attribute, boolean transpose) {
         MemorySegment value = arena.allocateFrom(JAVA_INT, transpose ? CublasLtH.CUBLAS_OP_T : CublasLtH.CUBLAS_OP_N);
-        check("cublasLtMatmulDescSetAttribute", CublasLtH.cublasLtMatmulDescSetAttribute(
-                library, operation, attribute, value, JAVA_INT.byteSize()));
+        check(
+                "cublasLtMatmulDescSetAttribute",
+                CublasLtH.cublasLtMatmulDescSetAttribute(library, operation, attribute, value, JAVA_INT.byteSize()));
     }
 
     /** A column-major matrix without gaps. */
     private MemorySegment layout(MemorySegment out, int type, long rows, long columns) {
-        check("cublasLtMatrixLayoutCreate", CublasLtH.cublasLtMatrixLayoutCreate(library, out, type, rows, columns, rows));
+        check(
+                "cublasLtMatrixLayoutCreate",
+                CublasLtH.cublasLtMatrixLayoutCreate(library, out, type, rows, columns, rows));
         return out.get(ADDRESS, 0);
     }
 

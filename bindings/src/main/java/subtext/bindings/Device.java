@@ -87,11 +87,14 @@ public final class Device implements AutoCloseable {
             kernels.vendor(vendor, matmul == Matmul.VENDOR);
         } else if (matmul == Matmul.VENDOR) {
             close();
-            throw new EngineException.BackendUnavailable("--matmul vendor: no cuBLASLt, tried " + String.join(", ", found.tried())
-                    + "; name its file in SUBTEXT_CUBLASLT_PATH or use --matmul own");
+            throw new EngineException.BackendUnavailable(
+                    "--matmul vendor: no cuBLASLt, tried " + String.join(", ", found.tried())
+                            + "; name its file in SUBTEXT_CUBLASLT_PATH or use --matmul own");
         } else {
-            LOG.log(System.Logger.Level.INFO, () -> "no cuBLASLt, our own kernels serve backward products; tried "
-                    + String.join(", ", found.tried()));
+            LOG.log(
+                    System.Logger.Level.INFO,
+                    () -> "no cuBLASLt, our own kernels serve backward products; tried "
+                            + String.join(", ", found.tried()));
         }
     }
 
@@ -118,7 +121,8 @@ public final class Device implements AutoCloseable {
         return kernels;
     }
 
-    // ---- memory ------------------------------------------------------------------------------------------------------
+    // ---- memory
+    // ------------------------------------------------------------------------------------------------------
 
     /**
      * Measures a layout, allocates a slab of just that size and lays it out. The content is undefined.
@@ -130,13 +134,14 @@ public final class Device implements AutoCloseable {
         long bytes = measured.highWater();
         int status = SubtextH.st_alloc(symbols, handle, result, Math.max(bytes, Slab.ALIGNMENT));
         if (status == SubtextH.ST_OUT_OF_MEMORY) {
-            throw new EngineException.OutOfDeviceMemory("slab %s: %s wanted, %s free on %s; take a smaller batch or model%n%s"
-                    .formatted(
-                            role,
-                            Slab.mebibytes(bytes),
-                            Slab.mebibytes(property(SubtextH.ST_FREE_BYTES)),
-                            backend,
-                            measured.table().indent(2).stripTrailing()));
+            throw new EngineException.OutOfDeviceMemory(
+                    "slab %s: %s wanted, %s free on %s; take a smaller batch or model%n%s"
+                            .formatted(
+                                    role,
+                                    Slab.mebibytes(bytes),
+                                    Slab.mebibytes(property(SubtextH.ST_FREE_BYTES)),
+                                    backend,
+                                    measured.table().indent(2).stripTrailing()));
         }
         check("st_alloc", status);
         Slab slab = new Slab(role, this, result.get(ADDRESS, 0), bytes);
@@ -183,7 +188,8 @@ public final class Device implements AutoCloseable {
         check("st_event_free", SubtextH.st_event_free(symbols, handle, to));
     }
 
-    // ---- copies ------------------------------------------------------------------------------------------------------
+    // ---- copies
+    // ------------------------------------------------------------------------------------------------------
 
     /** Fills an I32 tensor. The array is copied before this returns and has exactly its size; so too in the other uploads. */
     public void upload(Tensor to, int[] values) {
@@ -201,8 +207,10 @@ public final class Device implements AutoCloseable {
     public void upload(Tensor to, float[] values) {
         requireCopy(to, values.length, DType.F32, DType.BF16);
         if (to.dtype() == DType.F32) {
-            upload(to, JAVA_FLOAT, (staged, from, count) ->
-                    MemorySegment.copy(values, from, staged, JAVA_FLOAT, 0, count));
+            upload(
+                    to,
+                    JAVA_FLOAT,
+                    (staged, from, count) -> MemorySegment.copy(values, from, staged, JAVA_FLOAT, 0, count));
         } else {
             upload(to, JAVA_SHORT, (staged, from, count) -> {
                 for (int i = 0; i < count; i++) {
@@ -215,8 +223,10 @@ public final class Device implements AutoCloseable {
     /** Fills an F64 tensor. */
     public void upload(Tensor to, double[] values) {
         requireCopy(to, values.length, DType.F64);
-        upload(to, JAVA_DOUBLE, (staged, from, count) ->
-                MemorySegment.copy(values, from, staged, JAVA_DOUBLE, 0, count));
+        upload(
+                to,
+                JAVA_DOUBLE,
+                (staged, from, count) -> MemorySegment.copy(values, from, staged, JAVA_DOUBLE, 0, count));
     }
 
     /** Fills a tensor of any type with the raw bytes of host memory of its size. Copied before this returns. */
@@ -225,8 +235,11 @@ public final class Device implements AutoCloseable {
         if (host.isNative()) {
             check("st_upload", SubtextH.st_upload(symbols, handle, to.address(), host, to.bytes()));
         } else {
-            upload(to, JAVA_BYTE, to.bytes(), (staged, from, count) ->
-                    MemorySegment.copy(host, from, staged, 0, count));
+            upload(
+                    to,
+                    JAVA_BYTE,
+                    to.bytes(),
+                    (staged, from, count) -> MemorySegment.copy(host, from, staged, 0, count));
         }
     }
 
@@ -260,8 +273,10 @@ public final class Device implements AutoCloseable {
         float[] values = new float[length(from)];
         requireCopy(from, values.length, DType.F32, DType.BF16);
         if (from.dtype() == DType.F32) {
-            download(from, JAVA_FLOAT, (staged, at, count) ->
-                    MemorySegment.copy(staged, JAVA_FLOAT, 0, values, at, count));
+            download(
+                    from,
+                    JAVA_FLOAT,
+                    (staged, at, count) -> MemorySegment.copy(staged, JAVA_FLOAT, 0, values, at, count));
         } else {
             download(from, JAVA_SHORT, (staged, at, count) -> {
                 for (int i = 0; i < count; i++) {
@@ -283,8 +298,10 @@ public final class Device implements AutoCloseable {
             return values;
         }
         double[] values = new double[length(from)];
-        download(from, JAVA_DOUBLE, (staged, at, count) ->
-                MemorySegment.copy(staged, JAVA_DOUBLE, 0, values, at, count));
+        download(
+                from,
+                JAVA_DOUBLE,
+                (staged, at, count) -> MemorySegment.copy(staged, JAVA_DOUBLE, 0, values, at, count));
         return values;
     }
 
@@ -294,8 +311,11 @@ public final class Device implements AutoCloseable {
         if (host.isNative()) {
             check("st_download", SubtextH.st_download(symbols, handle, host, from.address(), from.bytes()));
         } else {
-            download(from, JAVA_BYTE, from.bytes(), (staged, at, count) ->
-                    MemorySegment.copy(staged, 0, host, at, count));
+            download(
+                    from,
+                    JAVA_BYTE,
+                    from.bytes(),
+                    (staged, at, count) -> MemorySegment.copy(staged, 0, host, at, count));
         }
     }
 
@@ -355,7 +375,8 @@ public final class Device implements AutoCloseable {
     private static int length(Tensor tensor) {
         long size = tensor.shape().size();
         if (size > Integer.MAX_VALUE - 8) {
-            throw new IllegalArgumentException(tensor + ": too large for one array, read it in parts by rows(from, to)");
+            throw new IllegalArgumentException(
+                    tensor + ": too large for one array, read it in parts by rows(from, to)");
         }
         return (int) size;
     }
@@ -386,7 +407,8 @@ public final class Device implements AutoCloseable {
         return (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
     }
 
-    // ---- order and time ----------------------------------------------------------------------------------------------
+    // ---- order and time
+    // ----------------------------------------------------------------------------------------------
 
     /** Waits for all queued work. */
     public void synchronize() {
@@ -446,7 +468,8 @@ public final class Device implements AutoCloseable {
         return result.get(JAVA_DOUBLE, 0);
     }
 
-    // ---- facts -------------------------------------------------------------------------------------------------------
+    // ---- facts
+    // -------------------------------------------------------------------------------------------------------
 
     /** What the device says about itself now. */
     public DeviceInfo info() {
@@ -512,7 +535,9 @@ public final class Device implements AutoCloseable {
     void check(String operation, int status) {
         if (status != SubtextH.ST_OK) {
             MemorySegment text = SubtextH.st_last_error(symbols, handle);
-            String reason = text.equals(MemorySegment.NULL) ? "" : text.reinterpret(Long.MAX_VALUE).getString(0);
+            String reason = text.equals(MemorySegment.NULL)
+                    ? ""
+                    : text.reinterpret(Long.MAX_VALUE).getString(0);
             throw new EngineException.NativeCall(operation, Status.of(status), reason);
         }
     }

@@ -29,6 +29,7 @@ public record DeviceInfo(
     /** For people: {@code AMD EPYC (avx512, 2 threads)}. */
     @Override
     public String toString() {
-        return "%s (%s, %d %s)".formatted(name, path, processors, computeCapability == 0 ? "threads" : "multiprocessors");
+        return "%s (%s, %d %s)"
+                .formatted(name, path, processors, computeCapability == 0 ? "threads" : "multiprocessors");
     }
 }

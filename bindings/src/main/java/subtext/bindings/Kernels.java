@@ -47,7 +47,8 @@ public final class Kernels {
         return vendorForward;
     }
 
-    // ---- embedding ---------------------------------------------------------------------------------------------------
+    // ---- embedding
+    // ---------------------------------------------------------------------------------------------------
 
     /** {@code y[n] = w[token[n]]}. y (N, C), w (V, C) dtype; token (N) i32: outside [0, V) gives a row of zeros. */
     public void embeddingForward(Tensor y, Tensor w, Tensor token) {
@@ -55,8 +56,10 @@ public final class Kernels {
         DType dtype = activation("w", w);
         matrix("y", y, dtype, N, C);
         vector("token", token, I32, N);
-        check("st_embedding_forward", SubtextH.st_embedding_forward(
-                symbols, handle, y.address(), w.address(), token.address(), N, C, V, dtype.code()));
+        check(
+                "st_embedding_forward",
+                SubtextH.st_embedding_forward(
+                        symbols, handle, y.address(), w.address(), token.address(), N, C, V, dtype.code()));
     }
 
     /**
@@ -70,8 +73,19 @@ public final class Kernels {
         matrix("dy", dy, dtype, N, C);
         vector("token", token, I32, N);
         vector("order", order, I32, N);
-        check("st_embedding_backward", SubtextH.st_embedding_backward(
-                symbols, handle, dw.address(), dy.address(), token.address(), order.address(), N, C, V, dtype.code()));
+        check(
+                "st_embedding_backward",
+                SubtextH.st_embedding_backward(
+                        symbols,
+                        handle,
+                        dw.address(),
+                        dy.address(),
+                        token.address(),
+                        order.address(),
+                        N,
+                        C,
+                        V,
+                        dtype.code()));
     }
 
     /** {@code y[m] = x[row[m]]}. y (M, C), x (N, C) dtype; row (M) i32 in [0, N). */
@@ -80,11 +94,13 @@ public final class Kernels {
         DType dtype = activation("x", x);
         matrix("y", y, dtype, M, C);
         vector("row", row, I32, M);
-        check("st_gather_rows", SubtextH.st_gather_rows(
-                symbols, handle, y.address(), x.address(), row.address(), M, C, dtype.code()));
+        check(
+                "st_gather_rows",
+                SubtextH.st_gather_rows(symbols, handle, y.address(), x.address(), row.address(), M, C, dtype.code()));
     }
 
-    // ---- normalisation -----------------------------------------------------------------------------------------------
+    // ---- normalisation
+    // -----------------------------------------------------------------------------------------------
 
     /**
      * {@code y = x / sqrt(mean(x^2) + eps) * w}. Zhang &amp; Sennrich 2019, equation 4. y, x (N, C), w (C) dtype; rstd (N) real, kept for
@@ -98,8 +114,19 @@ public final class Kernels {
             vector("rstd", rstd, dtype.real(), N);
         }
         vector("w", w, dtype, C);
-        check("st_rmsnorm_forward", SubtextH.st_rmsnorm_forward(
-                symbols, handle, y.address(), address(rstd), x.address(), w.address(), N, C, eps, dtype.code()));
+        check(
+                "st_rmsnorm_forward",
+                SubtextH.st_rmsnorm_forward(
+                        symbols,
+                        handle,
+                        y.address(),
+                        address(rstd),
+                        x.address(),
+                        w.address(),
+                        N,
+                        C,
+                        eps,
+                        dtype.code()));
     }
 
     /** Bytes of scratch that {@link #rmsnormBackward} needs for N rows of width C. */
@@ -119,12 +146,25 @@ public final class Kernels {
         vector("w", w, dtype, C);
         vector("rstd", rstd, dtype.real(), N);
         scratch(scratch, rmsnormBackwardScratchBytes(N, C, dtype));
-        check("st_rmsnorm_backward", SubtextH.st_rmsnorm_backward(
-                symbols, handle, dx.address(), dw.address(), dy.address(), x.address(), w.address(), rstd.address(),
-                scratch.address(), N, C, dtype.code()));
+        check(
+                "st_rmsnorm_backward",
+                SubtextH.st_rmsnorm_backward(
+                        symbols,
+                        handle,
+                        dx.address(),
+                        dw.address(),
+                        dy.address(),
+                        x.address(),
+                        w.address(),
+                        rstd.address(),
+                        scratch.address(),
+                        N,
+                        C,
+                        dtype.code()));
     }
 
-    // ---- matrix products ---------------------------------------------------------------------------------------------
+    // ---- matrix products
+    // ---------------------------------------------------------------------------------------------
 
     /** {@code c = a b^T}: {@link #matmulNT(Tensor, Tensor, Tensor, Tensor)} without residual. */
     public void matmulNT(Tensor c, Tensor a, Tensor b) {
@@ -150,9 +190,20 @@ public final class Kernels {
             vendor.nt(c, a, b, residual, M, N, K);
             return;
         }
-        check("st_matmul_nt", SubtextH.st_matmul_nt(
-                symbols, handle, c.address(), a.address(), b.address(), address(residual), M, N, K, dtype.code(),
-                c.dtype().code()));
+        check(
+                "st_matmul_nt",
+                SubtextH.st_matmul_nt(
+                        symbols,
+                        handle,
+                        c.address(),
+                        a.address(),
+                        b.address(),
+                        address(residual),
+                        M,
+                        N,
+                        K,
+                        dtype.code(),
+                        c.dtype().code()));
     }
 
     /** {@code c = a b}, for input gradients. c (M, N), a (M, K), b (K, N) dtype. */
@@ -165,8 +216,9 @@ public final class Kernels {
             vendor.nn(c, a, b, M, N, K);
             return;
         }
-        check("st_matmul_nn", SubtextH.st_matmul_nn(
-                symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
+        check(
+                "st_matmul_nn",
+                SubtextH.st_matmul_nn(symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
     }
 
     /** {@code c += a^T b}, for weight gradients: adds. c (M, N) real; a (K, M), b (K, N) dtype. */
@@ -179,11 +231,13 @@ public final class Kernels {
             vendor.tn(c, a, b, M, N, K);
             return;
         }
-        check("st_matmul_tn", SubtextH.st_matmul_tn(
-                symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
+        check(
+                "st_matmul_tn",
+                SubtextH.st_matmul_tn(symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
     }
 
-    // ---- positions ---------------------------------------------------------------------------------------------------
+    // ---- positions
+    // ---------------------------------------------------------------------------------------------------
 
     /**
      * Rotates, in place, the first {@code heads} heads of every row by its position, element i paired with i + D/2. Su et al. 2021.
@@ -205,12 +259,25 @@ public final class Kernels {
         vector("position", position, I32, N);
         long context = table.shape().rank() == 3 ? table.shape().d0() : 0;
         table.require("table", dtype.real(), Shape.of(context, D / 2, 2));
-        check("st_rope", SubtextH.st_rope(
-                symbols, handle, x.address(), position.address(), table.address(), N, heads, D, stride, context, direction,
-                dtype.code()));
+        check(
+                "st_rope",
+                SubtextH.st_rope(
+                        symbols,
+                        handle,
+                        x.address(),
+                        position.address(),
+                        table.address(),
+                        N,
+                        heads,
+                        D,
+                        stride,
+                        context,
+                        direction,
+                        dtype.code()));
     }
 
-    // ---- attention ---------------------------------------------------------------------------------------------------
+    // ---- attention
+    // ---------------------------------------------------------------------------------------------------
 
     /**
      * Causal grouped-query attention over packed sequences; sequence s owns the rows from cuSeqlens[s] to cuSeqlens[s+1] - 1.
@@ -231,9 +298,24 @@ public final class Kernels {
         if (lse != null) {
             matrix("lse", lse, dtype.real(), N, shape.heads());
         }
-        check("st_attention_forward", SubtextH.st_attention_forward(
-                symbols, handle, y.address(), address(lse), qkv.address(), cuSeqlens.address(), S, longest, N,
-                shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(), shape.window(), dtype.code()));
+        check(
+                "st_attention_forward",
+                SubtextH.st_attention_forward(
+                        symbols,
+                        handle,
+                        y.address(),
+                        address(lse),
+                        qkv.address(),
+                        cuSeqlens.address(),
+                        S,
+                        longest,
+                        N,
+                        shape.heads(),
+                        shape.kvHeads(),
+                        shape.headDim(),
+                        shape.scale(),
+                        shape.window(),
+                        dtype.code()));
     }
 
     /** Bytes of scratch that {@link #attentionBackward} needs for S sequences of at most {@code longest} rows, N in all. */
@@ -261,10 +343,27 @@ public final class Kernels {
         matrix("y", y, dtype, N, shape.width());
         matrix("lse", lse, dtype.real(), N, shape.heads());
         scratch(scratch, attentionBackwardScratchBytes(S, longest, N, shape, dtype));
-        check("st_attention_backward", SubtextH.st_attention_backward(
-                symbols, handle, dqkv.address(), dy.address(), y.address(), qkv.address(), lse.address(),
-                cuSeqlens.address(), scratch.address(), S, longest, N, shape.heads(), shape.kvHeads(), shape.headDim(),
-                shape.scale(), shape.window(), dtype.code()));
+        check(
+                "st_attention_backward",
+                SubtextH.st_attention_backward(
+                        symbols,
+                        handle,
+                        dqkv.address(),
+                        dy.address(),
+                        y.address(),
+                        qkv.address(),
+                        lse.address(),
+                        cuSeqlens.address(),
+                        scratch.address(),
+                        S,
+                        longest,
+                        N,
+                        shape.heads(),
+                        shape.kvHeads(),
+                        shape.headDim(),
+                        shape.scale(),
+                        shape.window(),
+                        dtype.code()));
     }
 
     /**
@@ -283,10 +382,24 @@ public final class Kernels {
         vector("slot", slot, I32, N);
         vector("position", position, I32, N);
         vector("offset", offset, I32, N);
-        check("st_cache_store", SubtextH.st_cache_store(
-                symbols, handle, k.address(), v.address(), qkv.address(), slot.address(), position.address(),
-                offset.address(), N, shape.heads(), shape.kvHeads(), shape.headDim(), k.shape().d0(), k.shape().d1(),
-                dtype.code()));
+        check(
+                "st_cache_store",
+                SubtextH.st_cache_store(
+                        symbols,
+                        handle,
+                        k.address(),
+                        v.address(),
+                        qkv.address(),
+                        slot.address(),
+                        position.address(),
+                        offset.address(),
+                        N,
+                        shape.heads(),
+                        shape.kvHeads(),
+                        shape.headDim(),
+                        k.shape().d0(),
+                        k.shape().d1(),
+                        dtype.code()));
     }
 
     /**
@@ -322,22 +435,44 @@ public final class Kernels {
         vector("prefixSlot", prefixSlot, I32, S);
         vector("prefixLength", prefixLength, I32, S);
         vector("start", start, I32, S);
-        check("st_attention_cached", SubtextH.st_attention_cached(
-                symbols, handle, y.address(), qkv.address(), k.address(), v.address(), cuSeqlens.address(), slot.address(),
-                prefixSlot.address(), prefixLength.address(), start.address(), S, longest, N, shape.heads(),
-                shape.kvHeads(), shape.headDim(), k.shape().d0(), k.shape().d1(), shape.scale(), shape.window(),
-                dtype.code()));
+        check(
+                "st_attention_cached",
+                SubtextH.st_attention_cached(
+                        symbols,
+                        handle,
+                        y.address(),
+                        qkv.address(),
+                        k.address(),
+                        v.address(),
+                        cuSeqlens.address(),
+                        slot.address(),
+                        prefixSlot.address(),
+                        prefixLength.address(),
+                        start.address(),
+                        S,
+                        longest,
+                        N,
+                        shape.heads(),
+                        shape.kvHeads(),
+                        shape.headDim(),
+                        k.shape().d0(),
+                        k.shape().d1(),
+                        shape.scale(),
+                        shape.window(),
+                        dtype.code()));
     }
 
-    // ---- feed-forward ------------------------------------------------------------------------------------------------
+    // ---- feed-forward
+    // ------------------------------------------------------------------------------------------------
 
     /** {@code y = silu(gate) * up}. Shazeer 2020. y (N, F), gateUp (N, 2 F) dtype: gate, then up. */
     public void swigluForward(Tensor y, Tensor gateUp) {
         long N = y.shape().rows(), F = y.shape().last();
         DType dtype = activation("y", y);
         matrix("gateUp", gateUp, dtype, N, 2 * F);
-        check("st_swiglu_forward", SubtextH.st_swiglu_forward(
-                symbols, handle, y.address(), gateUp.address(), N, F, dtype.code()));
+        check(
+                "st_swiglu_forward",
+                SubtextH.st_swiglu_forward(symbols, handle, y.address(), gateUp.address(), N, F, dtype.code()));
     }
 
     /** Writes dGateUp (N, 2 F); dy (N, F), gateUp (N, 2 F); all dtype. */
@@ -346,8 +481,10 @@ public final class Kernels {
         DType dtype = activation("dy", dy);
         matrix("dGateUp", dGateUp, dtype, N, 2 * F);
         matrix("gateUp", gateUp, dtype, N, 2 * F);
-        check("st_swiglu_backward", SubtextH.st_swiglu_backward(
-                symbols, handle, dGateUp.address(), dy.address(), gateUp.address(), N, F, dtype.code()));
+        check(
+                "st_swiglu_backward",
+                SubtextH.st_swiglu_backward(
+                        symbols, handle, dGateUp.address(), dy.address(), gateUp.address(), N, F, dtype.code()));
     }
 
     /** {@code y = a + b}. All of one dtype and size; y may be a or b. */
@@ -359,7 +496,8 @@ public final class Kernels {
         check("st_add", SubtextH.st_add(symbols, handle, y.address(), a.address(), b.address(), n, dtype.code()));
     }
 
-    // ---- head --------------------------------------------------------------------------------------------------------
+    // ---- head
+    // --------------------------------------------------------------------------------------------------------
 
     /**
      * {@code logProb[n] = log softmax(logits[n])[token[n]]}. logProb (N) real; logits (N, stride) real, of which the first
@@ -370,9 +508,18 @@ public final class Kernels {
         DType dtype = logits("logits", logits, N, vocabulary);
         vector("logProb", logProb, dtype, N);
         vector("token", token, I32, N);
-        check("st_log_prob", SubtextH.st_log_prob(
-                symbols, handle, logProb.address(), logits.address(), token.address(), N, vocabulary, stride,
-                dtype.code()));
+        check(
+                "st_log_prob",
+                SubtextH.st_log_prob(
+                        symbols,
+                        handle,
+                        logProb.address(),
+                        logits.address(),
+                        token.address(),
+                        N,
+                        vocabulary,
+                        stride,
+                        dtype.code()));
     }
 
     /**
@@ -399,9 +546,20 @@ public final class Kernels {
         }
         vector("target", target, I32, N);
         vector("weight", weight, real, N);
-        check("st_cross_entropy", SubtextH.st_cross_entropy(
-                symbols, handle, loss.address(), address(dlogits), logits.address(), target.address(), weight.address(), N,
-                vocabulary, stride, dtype.code()));
+        check(
+                "st_cross_entropy",
+                SubtextH.st_cross_entropy(
+                        symbols,
+                        handle,
+                        loss.address(),
+                        address(dlogits),
+                        logits.address(),
+                        target.address(),
+                        weight.address(),
+                        N,
+                        vocabulary,
+                        stride,
+                        dtype.code()));
     }
 
     /** Bytes of scratch that {@link #sample} needs for N rows over V tokens. */
@@ -439,9 +597,24 @@ public final class Kernels {
         vector("key", key, I64, N);
         vector("position", position, I32, N);
         scratch(scratch, sampleScratchBytes(N, vocabulary));
-        check("st_sample", SubtextH.st_sample(
-                symbols, handle, token.address(), logProb.address(), logits.address(), key.address(), position.address(),
-                scratch.address(), N, vocabulary, stride, temperature, topK, topP, dtype.code()));
+        check(
+                "st_sample",
+                SubtextH.st_sample(
+                        symbols,
+                        handle,
+                        token.address(),
+                        logProb.address(),
+                        logits.address(),
+                        key.address(),
+                        position.address(),
+                        scratch.address(),
+                        N,
+                        vocabulary,
+                        stride,
+                        temperature,
+                        topK,
+                        topP,
+                        dtype.code()));
     }
 
     /**
@@ -476,13 +649,28 @@ public final class Kernels {
         vector("sampled", sampled, I32, S);
         vector("sampledLogProb", sampledLogProb, dtype, S);
         vector("limit", limit, I32, S);
-        check("st_decode_advance", SubtextH.st_decode_advance(
-                symbols, handle, history.address(), historyLogProb.address(), token.address(), position.address(),
-                drawn.address(), done.address(), sampled.address(), sampledLogProb.address(), limit.address(), S, capacity,
-                stopToken, dtype.code()));
+        check(
+                "st_decode_advance",
+                SubtextH.st_decode_advance(
+                        symbols,
+                        handle,
+                        history.address(),
+                        historyLogProb.address(),
+                        token.address(),
+                        position.address(),
+                        drawn.address(),
+                        done.address(),
+                        sampled.address(),
+                        sampledLogProb.address(),
+                        limit.address(),
+                        S,
+                        capacity,
+                        stopToken,
+                        dtype.code()));
     }
 
-    // ---- optimizer ---------------------------------------------------------------------------------------------------
+    // ---- optimizer
+    // ---------------------------------------------------------------------------------------------------
 
     /** Bytes of scratch that {@link #sumSquares} needs for n elements. */
     public long sumSquaresScratchBytes(long n) {
@@ -495,8 +683,10 @@ public final class Kernels {
         DType dtype = real("x", x);
         vector("out", out, F64, 1);
         scratch(scratch, sumSquaresScratchBytes(n));
-        check("st_sum_squares", SubtextH.st_sum_squares(
-                symbols, handle, out.address(), x.address(), scratch.address(), n, dtype.code()));
+        check(
+                "st_sum_squares",
+                SubtextH.st_sum_squares(
+                        symbols, handle, out.address(), x.address(), scratch.address(), n, dtype.code()));
     }
 
     /**
@@ -526,15 +716,34 @@ public final class Kernels {
         vector("m", m, dtype.real(), n);
         vector("v", v, dtype.real(), n);
         vector("grad", grad, dtype.real(), n);
-        if (dtype == dtype.real() && weight.address().address() != master.address().address()) {
-            throw new IllegalArgumentException("weight and master: expected the same memory where weights are " + dtype);
+        if (dtype == dtype.real()
+                && weight.address().address() != master.address().address()) {
+            throw new IllegalArgumentException(
+                    "weight and master: expected the same memory where weights are " + dtype);
         }
-        check("st_adamw", SubtextH.st_adamw(
-                symbols, handle, weight.address(), master.address(), m.address(), v.address(), grad.address(), n, gradScale,
-                lr, beta1, beta2, eps, decay, step, dtype.code()));
+        check(
+                "st_adamw",
+                SubtextH.st_adamw(
+                        symbols,
+                        handle,
+                        weight.address(),
+                        master.address(),
+                        m.address(),
+                        v.address(),
+                        grad.address(),
+                        n,
+                        gradScale,
+                        lr,
+                        beta1,
+                        beta2,
+                        eps,
+                        decay,
+                        step,
+                        dtype.code()));
     }
 
-    // ---- filling -----------------------------------------------------------------------------------------------------
+    // ---- filling
+    // -----------------------------------------------------------------------------------------------------
 
     /**
      * {@code y[i] = mean + std * g_i}, g_i standard normal from Philox key {@code seed}, counter {@code first + i}, kept within clamp
@@ -542,8 +751,10 @@ public final class Kernels {
      */
     public void fillNormal(Tensor y, double mean, double std, double clamp, long seed, long first) {
         DType dtype = activation("y", y);
-        check("st_fill_normal", SubtextH.st_fill_normal(
-                symbols, handle, y.address(), size(y), mean, std, clamp, seed, first, dtype.code()));
+        check(
+                "st_fill_normal",
+                SubtextH.st_fill_normal(
+                        symbols, handle, y.address(), size(y), mean, std, clamp, seed, first, dtype.code()));
     }
 
     /** {@code y[i] = value}; y i32 of any shape. */
@@ -555,11 +766,20 @@ public final class Kernels {
     /** {@code y[i] = x[i]} in y's type, rounded to nearest even. Of one size; F64 on the CPU only. */
     public void cast(Tensor y, Tensor x) {
         vector("y", y, activation("y", y), size(x));
-        check("st_cast", SubtextH.st_cast(
-                symbols, handle, y.address(), x.address(), size(x), y.dtype().code(), activation("x", x).code()));
+        check(
+                "st_cast",
+                SubtextH.st_cast(
+                        symbols,
+                        handle,
+                        y.address(),
+                        x.address(),
+                        size(x),
+                        y.dtype().code(),
+                        activation("x", x).code()));
     }
 
-    // ---- checks ------------------------------------------------------------------------------------------------------
+    // ---- checks
+    // ------------------------------------------------------------------------------------------------------
 
     void recording(boolean recording) {
         this.recording = recording;
@@ -612,7 +832,9 @@ public final class Kernels {
     }
 
     private static void matrix(String argument, Tensor tensor, DType dtype, long rows, long columns) {
-        if (tensor.dtype() != dtype || tensor.shape().rows() != rows || tensor.shape().last() != columns) {
+        if (tensor.dtype() != dtype
+                || tensor.shape().rows() != rows
+                || tensor.shape().last() != columns) {
             throw tensor.disagreement(argument, dtype + " " + Shape.of(rows, columns));
         }
     }

@@ -69,8 +69,8 @@ public final class Slab implements AutoCloseable {
         long from = used;
         long to = Math.addExact(from, Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT);
         if (to > capacity) {
-            throw new IllegalArgumentException("slab " + role + ": " + name + " " + dtype + " " + sizes + " needs " + bytes
-                    + " bytes, " + (capacity - used) + " are left");
+            throw new IllegalArgumentException("slab " + role + ": " + name + " " + dtype + " " + sizes + " needs "
+                    + bytes + " bytes, " + (capacity - used) + " are left");
         }
         used = to;
         highWater = Math.max(highWater, used);

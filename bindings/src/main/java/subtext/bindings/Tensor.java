@@ -75,7 +75,9 @@ public final class Tensor {
 
     /** The address {@code bytes} after the first. */
     MemorySegment at(long bytes) {
-        return arena == null ? address : MemorySegment.ofAddress(address.address() + bytes).reinterpret(arena, null);
+        return arena == null
+                ? address
+                : MemorySegment.ofAddress(address.address() + bytes).reinterpret(arena, null);
     }
 
     MemorySegment address() {

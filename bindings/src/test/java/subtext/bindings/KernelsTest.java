@@ -198,11 +198,8 @@ class KernelsTest {
     void attentionWithEqualScoresIsTheMeanOfTheValuesSoFar() {
         AttentionShape shape = AttentionShape.of(2, 1, 2);
         // q = 0; two sequences of two rows and one row
-        Tensor qkv = floats(
-                "qkv", Shape.of(3, 8),
-                0, 0, 0, 0, 1, 1, 2, 4,
-                0, 0, 0, 0, 5, 5, 4, 8,
-                0, 0, 0, 0, 7, 7, 9, 9);
+        Tensor qkv =
+                floats("qkv", Shape.of(3, 8), 0, 0, 0, 0, 1, 1, 2, 4, 0, 0, 0, 0, 5, 5, 4, 8, 0, 0, 0, 0, 7, 7, 9, 9);
         Tensor y = blank("y", F32, 3, 4);
         Tensor lse = blank("lse", F32, 3, 2);
         k.attentionForward(y, lse, qkv, ints("cuSeqlens", 0, 2, 3), 2, shape);
@@ -221,9 +218,17 @@ class KernelsTest {
         Tensor dqkv = blank("dqkv", F32, 2, 6);
         long bytes = k.attentionBackwardScratchBytes(1, 2, 2, shape, F32);
         k.attentionBackward(
-                dqkv, floats("dy", Shape.of(2, 2), 10, 10, 1, 1), y, qkv, lse, cuSeqlens,
-                blank("scratch", F32, bytes / 4 + 1), 2, shape);
-        // with q = k = 0 only the values have a gradient: row 0 gets its own dy and half of row 1's, row 1 the other half
+                dqkv,
+                floats("dy", Shape.of(2, 2), 10, 10, 1, 1),
+                y,
+                qkv,
+                lse,
+                cuSeqlens,
+                blank("scratch", F32, bytes / 4 + 1),
+                2,
+                shape);
+        // with q = k = 0 only the values have a gradient: row 0 gets its own dy and half of row 1's, row 1 the other
+        // half
         assertHolds(dqkv, 0, 0, 0, 0, 10.5, 10.5, 0, 0, 0, 0, 0.5, 0.5);
     }
 
@@ -244,11 +249,27 @@ class KernelsTest {
         Tensor keys = blank("keys", F32, 2, 8, 1, 4);
         Tensor vals = blank("values", F32, 2, 8, 1, 4);
         // the prefix lies in slot 0, the rest in slot 1
-        k.cacheStore(keys, vals, qkv, ints("slot", 0, 0, 0, 1, 1, 1, 1, 1), ints("position", 0, 1, 2, 3, 4, 5, 6, 7),
-                ints("offset", 0, 0, 0, 3, 3, 3, 3, 3), shape);
+        k.cacheStore(
+                keys,
+                vals,
+                qkv,
+                ints("slot", 0, 0, 0, 1, 1, 1, 1, 1),
+                ints("position", 0, 1, 2, 3, 4, 5, 6, 7),
+                ints("offset", 0, 0, 0, 3, 3, 3, 3, 3),
+                shape);
         Tensor cached = blank("cached", F32, rows, 8);
-        k.attentionCached(cached, qkv.rows(prefix, prefix + rows), keys, vals, ints("cuSeqlens", 0, rows), ints("slot", 1),
-                ints("prefixSlot", 0), ints("prefixLength", prefix), ints("start", prefix), rows, shape);
+        k.attentionCached(
+                cached,
+                qkv.rows(prefix, prefix + rows),
+                keys,
+                vals,
+                ints("cuSeqlens", 0, rows),
+                ints("slot", 1),
+                ints("prefixSlot", 0),
+                ints("prefixLength", prefix),
+                ints("start", prefix),
+                rows,
+                shape);
         assertThat(device.downloadFloats(cached)).isEqualTo(device.downloadFloats(packed.rows(prefix, prefix + rows)));
     }
 
@@ -339,8 +360,17 @@ class KernelsTest {
         Tensor position = ints("position", 7, 7, 7, 7);
         Tensor drawn = ints("drawn", 1, 0, 1, 1);
         Tensor done = ints("done", 0, 0, 0, 1);
-        k.decodeAdvance(history, historyLogProb, token, position, drawn, done, ints("sampled", 3, 9, 4, 6),
-                floats("sampledLogProb", Shape.of(4), -1, -2, -3, -4), ints("limit", 3, 3, 2, 3), 9);
+        k.decodeAdvance(
+                history,
+                historyLogProb,
+                token,
+                position,
+                drawn,
+                done,
+                ints("sampled", 3, 9, 4, 6),
+                floats("sampledLogProb", Shape.of(4), -1, -2, -3, -4),
+                ints("limit", 3, 3, 2, 3),
+                9);
         assertThat(device.downloadInts(history)).containsExactly(0, 3, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0);
         assertHolds(historyLogProb, 0, -1, 0, -2, 0, 0, 0, -3, 0, 0, 0, 0);
         assertThat(device.downloadInts(token)).containsExactly(3, 9, 4, 5);

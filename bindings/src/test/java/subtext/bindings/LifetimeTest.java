@@ -62,7 +62,8 @@ class LifetimeTest {
         Tensor[] x = new Tensor[1];
         Slab slab = device.slab("mine", s -> x[0] = s.tensor("x", F32, 4));
         assertThat(failureElsewhere(device::synchronize)).isInstanceOf(WrongThreadException.class);
-        assertThat(failureElsewhere(() -> device.kernels().add(x[0], x[0], x[0]))).isInstanceOf(WrongThreadException.class);
+        assertThat(failureElsewhere(() -> device.kernels().add(x[0], x[0], x[0])))
+                .isInstanceOf(WrongThreadException.class);
         assertThat(failureElsewhere(slab::close)).isInstanceOf(WrongThreadException.class);
         assertThat(failureElsewhere(device::close)).isInstanceOf(WrongThreadException.class);
         device.zero(x[0]);
@@ -81,7 +82,8 @@ class LifetimeTest {
     @Test
     void pinnedMemoryIsFilledByAnyThread() {
         try (HostBuffer buffer = device.hostBuffer(16)) {
-            CompletableFuture.runAsync(() -> buffer.buffer().asFloatBuffer().put(new float[] {1, 2, 3, 4})).join();
+            CompletableFuture.runAsync(() -> buffer.buffer().asFloatBuffer().put(new float[] {1, 2, 3, 4}))
+                    .join();
             Tensor[] x = new Tensor[1];
             device.slab("x", s -> x[0] = s.tensor("x", F32, 3));
             device.upload(x[0], buffer, 4);
@@ -158,7 +160,8 @@ class LifetimeTest {
         assertThat(device.downloadInts(x[0].reshape(6).rows(2, 3))).containsExactly(3);
         assertThatThrownBy(() -> x[0].rows(2, 4)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> x[0].reshape(4)).isInstanceOf(IllegalArgumentException.class);
-        assertThatThrownBy(() -> device.upload(x[0], new int[5])).hasMessage("x I32 (3, 2): has 6 elements, the array 5");
+        assertThatThrownBy(() -> device.upload(x[0], new int[5]))
+                .hasMessage("x I32 (3, 2): has 6 elements, the array 5");
         assertThatThrownBy(() -> device.upload(x[0], new float[6])).isInstanceOf(IllegalArgumentException.class);
     }
 

@@ -103,7 +103,11 @@ public final class Launcher {
     }
 
     private static int run(Path home, String[] arguments) throws IOException, InterruptedException, URISyntaxException {
-        Path jar = Path.of(Launcher.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        Path jar = Path.of(Launcher.class
+                .getProtectionDomain()
+                .getCodeSource()
+                .getLocation()
+                .toURI());
         List<String> command = new ArrayList<>();
         command.add(home.resolve("bin" + File.separator + "java").toString());
         command.add("-jar");

@@ -37,7 +37,8 @@ final class ConfigFile {
         try {
             Object tree = new Load(settings).loadFromString(text);
             if (tree == null) {
-                throw new EngineException.InvalidConfig(file + " is empty: expected keys and values, such as  em: {samples: 4}");
+                throw new EngineException.InvalidConfig(
+                        file + " is empty: expected keys and values, such as  em: {samples: 4}");
             }
             return JsonMapper.shared().valueToTree(tree);
         } catch (MarkedYamlEngineException e) {

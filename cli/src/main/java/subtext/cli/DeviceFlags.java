@@ -23,14 +23,18 @@ final class DeviceFlags {
             description = "Where to compute. auto takes CUDA if there is one, else the CPU. Default: auto.")
     Choice device;
 
-    @Option(names = "--threads", paramLabel = "N", description = "CPU threads, 0 for one per core; no result depends on it.")
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            description = "CPU threads, 0 for one per core; no result depends on it.")
     Integer threads;
 
     @Option(
             names = "--matmul",
             paramLabel = "own|auto|vendor",
-            description = "Matrix products on CUDA: our kernels; ours forward and cuBLASLt backward where it is found (auto, the default);"
-                    + " or cuBLASLt throughout, which gives up bit-equal log-probabilities.")
+            description =
+                    "Matrix products on CUDA: our kernels; ours forward and cuBLASLt backward where it is found (auto, the default);"
+                            + " or cuBLASLt throughout, which gives up bit-equal log-probabilities.")
     Matmul matmul;
 
     Backend backend() {

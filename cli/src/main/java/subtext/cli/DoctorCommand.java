@@ -21,8 +21,9 @@ import tools.jackson.databind.json.JsonMapper;
 /** What was found on this machine, what will be used and why, and whether it computes right. */
 @Command(
         name = "doctor",
-        description = "Says what was found on this machine, which library and instruction set will be used, why CUDA was or was not taken,"
-                + " and whether the kernels compute right.",
+        description =
+                "Says what was found on this machine, which library and instruction set will be used, why CUDA was or was not taken,"
+                        + " and whether the kernels compute right.",
         mixinStandardHelpOptions = true,
         footerHeading = "%nExamples:%n",
         footer = {"  subtext doctor", "  subtext doctor --device cpu --json"})
@@ -38,7 +39,12 @@ final class DoctorCommand implements Callable<Integer> {
 
     /** One backend: either opened and tested, or the reason why not. */
     private record Finding(
-            Backend backend, String reason, DeviceInfo info, String library, String digest, List<SelfTest.Check> checks) {
+            Backend backend,
+            String reason,
+            DeviceInfo info,
+            String library,
+            String digest,
+            List<SelfTest.Check> checks) {
         boolean works() {
             return reason == null && checks.stream().allMatch(SelfTest.Check::passed);
         }
@@ -111,10 +117,18 @@ final class DoctorCommand implements Callable<Integer> {
                 continue;
             }
             DeviceInfo info = finding.info();
-            out.printf("%s%s, path %s, %d %s, %.1f of %.1f GiB free%n", name, info.name(), info.path(), info.processors(),
-                    finding.backend() == Backend.CPU ? "threads" : "multiprocessors", info.freeBytes() / 0x1p30,
+            out.printf(
+                    "%s%s, path %s, %d %s, %.1f of %.1f GiB free%n",
+                    name,
+                    info.name(),
+                    info.path(),
+                    info.processors(),
+                    finding.backend() == Backend.CPU ? "threads" : "multiprocessors",
+                    info.freeBytes() / 0x1p30,
                     info.totalBytes() / 0x1p30);
-            out.printf("         %s%n         SHA-256 %s, built with %s%n", finding.library(), finding.digest(), info.build());
+            out.printf(
+                    "         %s%n         SHA-256 %s, built with %s%n",
+                    finding.library(), finding.digest(), info.build());
             if (info.computeCapability() > 0) {
                 out.printf(
                         "         compute capability %.1f, driver for CUDA %d.%d, runtime %d.%d%n",
@@ -128,7 +142,8 @@ final class DoctorCommand implements Callable<Integer> {
                 out.printf("         %s %s: %s%n", check.passed() ? "ok    " : "FAILED", check.name(), check.detail());
             }
         }
-        out.println("used by default: " + (chosen == null ? "nothing works" : chosen.name().toLowerCase(java.util.Locale.ROOT)));
+        out.println("used by default: "
+                + (chosen == null ? "nothing works" : chosen.name().toLowerCase(java.util.Locale.ROOT)));
     }
 
     private static Map<String, Object> tree(List<Finding> findings, Backend chosen) throws IOException {

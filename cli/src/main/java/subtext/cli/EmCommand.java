@@ -17,9 +17,10 @@ import subtext.em.EmSettings;
 /** The main job: warm start, then iterations of drawing thoughts and training on them, and the baselines beside. */
 @Command(
         name = "em",
-        description = "Trains by expectation-maximisation: draws thoughts for every chunk of text, weights and chooses them, trains on text"
-                + " and thoughts, and measures each iteration beside baselines. Without a corpus it makes a world of its own whose true"
-                + " thoughts are known.",
+        description =
+                "Trains by expectation-maximisation: draws thoughts for every chunk of text, weights and chooses them, trains on text"
+                        + " and thoughts, and measures each iteration beside baselines. Without a corpus it makes a world of its own whose true"
+                        + " thoughts are known.",
         mixinStandardHelpOptions = true,
         sortOptions = false,
         footerHeading = "%nExamples:%n",
@@ -43,7 +44,8 @@ final class EmCommand implements Callable<Integer> {
     @Option(
             names = "--selection",
             paramLabel = "resample|uniform|best|all",
-            description = "Which of the K to train on: one by its weight (the method), or as controls one at random, the best, or all weighted.")
+            description =
+                    "Which of the K to train on: one by its weight (the method), or as controls one at random, the best, or all weighted.")
     String selection;
 
     @Mixin

@@ -59,21 +59,22 @@ enum ExitCode {
 
     /** What to print for a failure of the world outside, in one line. */
     static String line(Throwable failure) {
-        String line =
-                switch (failure) {
-                    case NoSuchFileException e -> "no file " + e.getFile();
-                    case FileSystemException e -> e.getFile() + ": " + (e.getReason() == null ? kind(e) : e.getReason());
-                    case OutOfMemoryError e ->
-                        "out of memory: give Java more (SUBTEXT_JAVA_OPTS=-Xmx8g) or take a smaller batch or model";
-                    case UncheckedIOException e -> line(e.getCause());
-                    case null -> "unknown failure";
-                    default -> failure.getMessage() == null ? kind(failure) : failure.getMessage();
-                };
+        String line = switch (failure) {
+            case NoSuchFileException e -> "no file " + e.getFile();
+            case FileSystemException e -> e.getFile() + ": " + (e.getReason() == null ? kind(e) : e.getReason());
+            case OutOfMemoryError e ->
+                "out of memory: give Java more (SUBTEXT_JAVA_OPTS=-Xmx8g) or take a smaller batch or model";
+            case UncheckedIOException e -> line(e.getCause());
+            case null -> "unknown failure";
+            default -> failure.getMessage() == null ? kind(failure) : failure.getMessage();
+        };
         return line.strip().replaceAll("\\s*\\R\\s*", "; ");
     }
 
     private static String kind(Throwable failure) {
-        return failure.getClass().getSimpleName().replaceAll("(Exception|Error)$", "")
+        return failure.getClass()
+                .getSimpleName()
+                .replaceAll("(Exception|Error)$", "")
                 .replaceAll("(?<=[a-z])(?=[A-Z])", " ")
                 .toLowerCase(java.util.Locale.ROOT);
     }

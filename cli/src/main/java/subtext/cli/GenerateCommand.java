@@ -32,20 +32,33 @@ final class GenerateCommand implements Callable<Integer> {
     @Mixin
     ModelFlags model;
 
-    @Option(names = "--prompt", paramLabel = "TEXT", defaultValue = "", description = "Text to continue. Default: the beginning of a text.")
+    @Option(
+            names = "--prompt",
+            paramLabel = "TEXT",
+            defaultValue = "",
+            description = "Text to continue. Default: the beginning of a text.")
     String prompt;
 
-    @Option(names = "--max-tokens", paramLabel = "N", defaultValue = "128", description = "Most tokens to draw. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--max-tokens",
+            paramLabel = "N",
+            defaultValue = "128",
+            description = "Most tokens to draw. Default: ${DEFAULT-VALUE}.")
     int maxTokens;
 
     @Option(
             names = "--temperature",
             paramLabel = "T",
             defaultValue = "0",
-            description = "0 takes the most likely token each time; 1 draws from the model's own law. Default: ${DEFAULT-VALUE}.")
+            description =
+                    "0 takes the most likely token each time; 1 draws from the model's own law. Default: ${DEFAULT-VALUE}.")
     double temperature;
 
-    @Option(names = "--top-k", paramLabel = "K", defaultValue = "0", description = "Keep the K most likely tokens; 0 keeps all.")
+    @Option(
+            names = "--top-k",
+            paramLabel = "K",
+            defaultValue = "0",
+            description = "Keep the K most likely tokens; 0 keeps all.")
     int topK;
 
     @Option(
@@ -55,7 +68,11 @@ final class GenerateCommand implements Callable<Integer> {
             description = "Then keep the smallest set of most likely tokens of this probability; 1 keeps all.")
     double topP;
 
-    @Option(names = "--seed", paramLabel = "S", defaultValue = "0", description = "The same seed gives the same text. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--seed",
+            paramLabel = "S",
+            defaultValue = "0",
+            description = "The same seed gives the same text. Default: ${DEFAULT-VALUE}.")
     long seed;
 
     @Option(names = "--json", description = "Print one JSON object: promptTokens, tokens, text, logProbs.")
@@ -64,10 +81,12 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         try (Engine engine = model.open()) {
-            Sampling sampling = new Sampling(temperature, topK, topP, engine.tokenizer().controls().eos(), maxTokens);
+            Sampling sampling = new Sampling(
+                    temperature, topK, topP, engine.tokenizer().controls().eos(), maxTokens);
             int context = engine.llama().config().context();
             if (maxTokens > context) {
-                throw new EngineException.InvalidConfig("--max-tokens: the model's context is " + context + ", got " + maxTokens);
+                throw new EngineException.InvalidConfig(
+                        "--max-tokens: the model's context is " + context + ", got " + maxTokens);
             }
             Engine.Generation generation = engine.generate(prompt, sampling, seed);
             PrintWriter out = spec.commandLine().getOut();

@@ -86,7 +86,8 @@ public final class Main {
 
     private static int usage(CommandLine.ParameterException failure, String[] arguments) {
         CommandLine command = failure.getCommandLine();
-        String message = failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ").replaceFirst("^Error: ", "");
+        String message =
+                failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ").replaceFirst("^Error: ", "");
         if (failure instanceof CommandLine.UnmatchedArgumentException unmatched) {
             String wrong = unmatched.getUnmatched().getFirst();
             String name = wrong.replaceAll("=.*", "");
@@ -94,7 +95,9 @@ public final class Main {
             message = (option ? "unknown option '" : "unexpected argument '") + name + "'"
                     + Spelling.hint(name, option ? options(command.getCommandSpec()) : names(command));
         }
-        command.getErr().println("subtext: " + message + " ('" + command.getCommandSpec().qualifiedName() + " --help' lists them)");
+        command.getErr()
+                .println("subtext: " + message + " ('"
+                        + command.getCommandSpec().qualifiedName() + " --help' lists them)");
         return ExitCode.USAGE.code();
     }
 

@@ -16,7 +16,10 @@ final class ModelFlags {
             description = "Folder of a model in Hugging Face layout: config.json, model.safetensors, tokenizer.json.")
     Path model;
 
-    @Option(names = "--type", paramLabel = "f32|bf16", description = "Storage of weights and activations. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--type",
+            paramLabel = "f32|bf16",
+            description = "Storage of weights and activations. Default: ${DEFAULT-VALUE}.")
     Precision type = Precision.F32;
 
     @Mixin

@@ -40,37 +40,67 @@ final class Progress implements Consumer<EmEvent> {
         switch (event) {
             case EmEvent.RunStarted e ->
                 line("%s in %s: %,d parameters on %s"
-                        .formatted(e.resumed() ? "going on with the run" : "new run", e.run(), e.parameters(), e.device()));
+                        .formatted(
+                                e.resumed() ? "going on with the run" : "new run",
+                                e.run(),
+                                e.parameters(),
+                                e.device()));
             case EmEvent.StageStarted e -> {
                 stage = e.stage();
                 stageBegan = clock.getAsLong();
                 firstUnit = e.done();
-                String found = e.done() == 0 ? "" : e.done() >= e.total() ? ", found finished" : ", going on at " + e.done();
+                String found =
+                        e.done() == 0 ? "" : e.done() >= e.total() ? ", found finished" : ", going on at " + e.done();
                 line("seed %d, %s: %,d %s%s".formatted(e.seed(), e.stage(), e.total(), e.unit(), found));
             }
             case EmEvent.StepTrained e -> {
                 if (e.skipped()) {
-                    line("seed %d, %s: step %d not taken, gradient norm %.3g".formatted(e.seed(), e.stage(), e.step(), e.gradientNorm()));
+                    line("seed %d, %s: step %d not taken, gradient norm %.3g"
+                            .formatted(e.seed(), e.stage(), e.step(), e.gradientNorm()));
                 }
-                progress(e.step() == e.steps(), () -> String.format(
-                        Locale.ROOT,
-                        "  step %d of %d  loss %.4f  norm %.2f  lr %.2g  %,.0f tokens/s  %s left",
-                        e.step(), e.steps(), e.loss(), e.gradientNorm(), e.learningRate(), e.tokensPerSecond(),
-                        left(e.step(), e.steps())));
+                progress(
+                        e.step() == e.steps(),
+                        () -> String.format(
+                                Locale.ROOT,
+                                "  step %d of %d  loss %.4f  norm %.2f  lr %.2g  %,.0f tokens/s  %s left",
+                                e.step(),
+                                e.steps(),
+                                e.loss(),
+                                e.gradientNorm(),
+                                e.learningRate(),
+                                e.tokensPerSecond(),
+                                left(e.step(), e.steps())));
             }
-            case EmEvent.LatentsDrawn e -> progress(e.part() + 1 == e.parts(), () -> String.format(
-                    Locale.ROOT,
-                    "  part %d of %d  %d chunks  ESS/K %.2f  ELBO %.3f  %,.0f tokens/s  %s left",
-                    e.part() + 1, e.parts(), e.chunks(), e.essShare(), e.elbo(), e.tokensPerSecond(),
-                    left(e.part() + 1, e.parts())));
+            case EmEvent.LatentsDrawn e ->
+                progress(
+                        e.part() + 1 == e.parts(),
+                        () -> String.format(
+                                Locale.ROOT,
+                                "  part %d of %d  %d chunks  ESS/K %.2f  ELBO %.3f  %,.0f tokens/s  %s left",
+                                e.part() + 1,
+                                e.parts(),
+                                e.chunks(),
+                                e.essShare(),
+                                e.elbo(),
+                                e.tokensPerSecond(),
+                                left(e.part() + 1, e.parts())));
             case EmEvent.CheckpointWritten e -> {}
             case EmEvent.Notice e -> line(e.line());
             case EmEvent.IterationFinished e ->
-                line("seed %d, iteration %d:%s".formatted(e.seed(), e.iteration().iteration(), summary(e.iteration().measured())));
+                line("seed %d, iteration %d:%s"
+                        .formatted(
+                                e.seed(),
+                                e.iteration().iteration(),
+                                summary(e.iteration().measured())));
             case EmEvent.BaselineFinished e ->
-                line("seed %d, %s:%s".formatted(e.seed(), e.baseline().name(), summary(e.baseline().measured())));
+                line("seed %d, %s:%s"
+                        .formatted(
+                                e.seed(),
+                                e.baseline().name(),
+                                summary(e.baseline().measured())));
             case EmEvent.RunFinished e ->
-                line("finished in " + duration(e.report().wallSeconds()) + ": " + e.report().run());
+                line("finished in " + duration(e.report().wallSeconds()) + ": "
+                        + e.report().run());
         }
     }
 
@@ -80,7 +110,8 @@ final class Progress implements Consumer<EmEvent> {
         if (accuracy.isPresent()) {
             text.append(String.format(Locale.ROOT, " accuracy %.3f", accuracy.getAsDouble()));
         }
-        measured.elbo().forEach((k, bound) -> text.append(String.format(Locale.ROOT, " ELBO_%d %.3f", k, bound.mean())));
+        measured.elbo()
+                .forEach((k, bound) -> text.append(String.format(Locale.ROOT, " ELBO_%d %.3f", k, bound.mean())));
         measured.nll().ifPresent(nll -> text.append(String.format(Locale.ROOT, " NLL %.3f", nll.mean())));
         return text.toString();
     }

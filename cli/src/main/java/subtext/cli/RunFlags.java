@@ -23,10 +23,16 @@ import subtext.run.RunDirectory;
 final class RunFlags {
     private static final Path RUNS = Path.of("runs");
 
-    @Option(names = "--preset", paramLabel = "NAME", description = "Settings to start from: chain (the default), chain-text, smoke, gsm8k.")
+    @Option(
+            names = "--preset",
+            paramLabel = "NAME",
+            description = "Settings to start from: chain (the default), chain-text, smoke, gsm8k.")
     String preset;
 
-    @Option(names = "--config", paramLabel = "FILE", description = "Settings in YAML or JSON over the preset; unknown keys are refused.")
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            description = "Settings in YAML or JSON over the preset; unknown keys are refused.")
     Path config;
 
     @Option(
@@ -35,21 +41,35 @@ final class RunFlags {
             description = "One setting over the file, by dotted key, such as training.steps=500. May be given often.")
     List<String> set = List.of();
 
-    @Option(names = "--seeds", split = ",", paramLabel = "S", description = "One whole run of the method per seed, such as 0,1,2.")
+    @Option(
+            names = "--seeds",
+            split = ",",
+            paramLabel = "S",
+            description = "One whole run of the method per seed, such as 0,1,2.")
     List<Long> seeds;
 
-    @Option(names = "--corpus", paramLabel = "FILE", description = "Text to learn from (.jsonl, .json, .txt) in place of the embedded world.")
+    @Option(
+            names = "--corpus",
+            paramLabel = "FILE",
+            description = "Text to learn from (.jsonl, .json, .txt) in place of the embedded world.")
     Path corpus;
 
-    @Option(names = "--bad-records", paramLabel = "stop|skip", description = "What to do with a record that cannot be read. Default: stop.")
+    @Option(
+            names = "--bad-records",
+            paramLabel = "stop|skip",
+            description = "What to do with a record that cannot be read. Default: stop.")
     BadRecords badRecords;
 
-    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run. Default: the next free runs/NAME-NUMBER.")
+    @Option(
+            names = "--run",
+            paramLabel = "DIR",
+            description = "Folder of the run. Default: the next free runs/NAME-NUMBER.")
     Path run;
 
     @Option(
             names = "--resume",
-            description = "Go on with an existing run: the one named by --run, else the latest under runs/. Its settings are the run's own.")
+            description =
+                    "Go on with an existing run: the one named by --run, else the latest under runs/. Its settings are the run's own.")
     boolean resume;
 
     @Option(names = "--dry-run", description = "Check everything and say what would be done, without training.")
@@ -76,15 +96,23 @@ final class RunFlags {
             if (equals <= 0) {
                 throw new EngineException.InvalidConfig("--set: expected KEY=VALUE, got '" + setting + "'");
             }
-            resolved = resolved.with(setting.substring(0, equals).strip(), setting.substring(equals + 1).strip());
+            resolved = resolved.with(
+                    setting.substring(0, equals).strip(),
+                    setting.substring(equals + 1).strip());
         }
         List<String> named = new ArrayList<>(more);
         add(named, "seeds", seeds == null ? null : seeds.toString());
         add(named, "corpus.path", corpus);
-        add(named, "corpus.badRecords", badRecords == null ? null : badRecords.name().toLowerCase(Locale.ROOT));
+        add(
+                named,
+                "corpus.badRecords",
+                badRecords == null ? null : badRecords.name().toLowerCase(Locale.ROOT));
         add(named, "device.backend", device.device == null ? null : DeviceFlags.configured(device.device));
         add(named, "device.threads", device.threads);
-        add(named, "device.matmul", device.matmul == null ? null : device.matmul.name().toLowerCase(Locale.ROOT));
+        add(
+                named,
+                "device.matmul",
+                device.matmul == null ? null : device.matmul.name().toLowerCase(Locale.ROOT));
         for (int i = 0; i < named.size(); i += 2) {
             resolved = resolved.with(named.get(i), named.get(i + 1));
         }
@@ -105,7 +133,8 @@ final class RunFlags {
             return RunConfig.preset(preset == null ? "chain" : preset);
         }
         if (preset != null) {
-            throw new EngineException.InvalidConfig("--preset: a resumed run has its own settings; leave the preset out");
+            throw new EngineException.InvalidConfig(
+                    "--preset: a resumed run has its own settings; leave the preset out");
         }
         return RunDirectory.storedConfig(folder);
     }
@@ -124,14 +153,17 @@ final class RunFlags {
         }
         if (Files.isDirectory(RUNS)) {
             try (Stream<Path> runs = Files.list(RUNS)) {
-                Optional<Path> latest = runs.filter(path -> path.getFileName().toString().startsWith(kind + "-"))
+                Optional<Path> latest = runs.filter(
+                                path -> path.getFileName().toString().startsWith(kind + "-"))
                         .filter(path -> Files.exists(path.resolve("run.json")))
-                        .max(Comparator.comparing(path -> path.resolve("run.json").toFile().lastModified()));
+                        .max(Comparator.comparing(
+                                path -> path.resolve("run.json").toFile().lastModified()));
                 if (latest.isPresent()) {
                     return latest.get();
                 }
             }
         }
-        throw new EngineException.InvalidConfig("--resume: there is no run under " + RUNS.toAbsolutePath() + "; name its folder by --run");
+        throw new EngineException.InvalidConfig(
+                "--resume: there is no run under " + RUNS.toAbsolutePath() + "; name its folder by --run");
     }
 }

@@ -22,7 +22,8 @@ import tools.jackson.databind.json.JsonMapper;
 /** The log-probability of a text, token by token. */
 @Command(
         name = "score",
-        description = "Gives the log-probability of a text under a trained model, in nats: of each token, in sum, per token and per character.",
+        description =
+                "Gives the log-probability of a text under a trained model, in nats: of each token, in sum, per token and per character.",
         mixinStandardHelpOptions = true,
         footerHeading = "%nExamples:%n",
         footer = {
@@ -39,7 +40,9 @@ final class ScoreCommand implements Callable<Integer> {
     @ArgGroup(multiplicity = "1")
     Source source;
 
-    @Option(names = "--json", description = "Print one JSON object: tokens, tokenLogProbs, logProb, nllPerToken, nllPerChar.")
+    @Option(
+            names = "--json",
+            description = "Print one JSON object: tokens, tokenLogProbs, logProb, nllPerToken, nllPerChar.")
     boolean json;
 
     /** Where the text comes from: one of the two. */
@@ -66,7 +69,8 @@ final class ScoreCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         String text = source.read();
         if (text.isEmpty()) {
-            throw new EngineException.InvalidInput((source.file == null ? "--text" : source.file.toString()) + " is empty: nothing to score");
+            throw new EngineException.InvalidInput(
+                    (source.file == null ? "--text" : source.file.toString()) + " is empty: nothing to score");
         }
         try (Engine engine = model.open()) {
             Engine.ScoredText scored = engine.score(text);

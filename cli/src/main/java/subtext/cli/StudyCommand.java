@@ -19,8 +19,9 @@ import tools.jackson.core.JacksonException;
 /** Puts several runs of the chain world side by side and holds them against criteria fixed beforehand. */
 @Command(
         name = "study",
-        description = "Reads what em --json printed for several K and seeds of the chain world, prints every seed, means and paired"
-                + " differences, and says which claims hold.",
+        description =
+                "Reads what em --json printed for several K and seeds of the chain world, prints every seed, means and paired"
+                        + " differences, and says which claims hold.",
         mixinStandardHelpOptions = true,
         footerHeading = "%nExamples:%n",
         footer = {

@@ -15,8 +15,9 @@ import subtext.em.TrainRun;
 /** One training without expectation-maximisation. */
 @Command(
         name = "train",
-        description = "Trains one model from scratch without expectation-maximisation: on text alone, or on documents whose thoughts are"
-                + " known.",
+        description =
+                "Trains one model from scratch without expectation-maximisation: on text alone, or on documents whose thoughts are"
+                        + " known.",
         mixinStandardHelpOptions = true,
         sortOptions = false,
         footerHeading = "%nExamples:%n",
@@ -47,7 +48,8 @@ final class TrainCommand implements Callable<Integer> {
         if (json) {
             out.println(report.toJson());
         } else if (!settings.dryRun()) {
-            out.printf("%s%n  %d steps, training loss %.4f nats per token", report.model(), report.steps(), report.loss());
+            out.printf(
+                    "%s%n  %d steps, training loss %.4f nats per token", report.model(), report.steps(), report.loss());
             report.measured().nll().ifPresent(nll -> out.printf(", held-out NLL %.3f nats per document", nll.mean()));
             report.measured().nllPerCharacter().ifPresent(nll -> out.printf(", %.4f per character", nll));
             report.measured().elbo().forEach((k, bound) -> out.printf(", ELBO_%d %.3f", k, bound.mean()));

@@ -43,7 +43,9 @@ final class VerifyCommand implements Callable<Integer> {
             out.println(JsonMapper.shared().writeValueAsString(tree));
         } else {
             verified.problems().forEach(out::println);
-            out.printf("%s: %d files checked, %d problems%n", run, verified.files(), verified.problems().size());
+            out.printf(
+                    "%s: %d files checked, %d problems%n",
+                    run, verified.files(), verified.problems().size());
         }
         return verified.problems().isEmpty() ? ExitCode.OK.code() : ExitCode.VERIFICATION.code();
     }

@@ -17,7 +17,12 @@ import subtext.bindings.EngineException;
 @AnalyzeClasses(packages = "subtext", importOptions = ImportOption.DoNotIncludeTests.class)
 class ArchitectureTest {
     private static final String[] ENGINE = {
-        "subtext.engine..", "subtext.generate..", "subtext.io..", "subtext.model..", "subtext.random..", "subtext.text.."
+        "subtext.engine..",
+        "subtext.generate..",
+        "subtext.io..",
+        "subtext.model..",
+        "subtext.random..",
+        "subtext.text.."
     };
     private static final String[] TRAINER = {
         "subtext.data..", "subtext.train..", "subtext.em..", "subtext.evaluate..", "subtext.run..", "subtext.world.."
@@ -69,8 +74,10 @@ class ArchitectureTest {
                     .and(new DescribedPredicate<JavaClass>("other than memory itself") {
                         @Override
                         public boolean test(JavaClass type) {
-                            // memory that is copied to a device or mapped from a file may be seen; nothing that calls native code
-                            return !type.getSimpleName().matches("MemorySegment|Arena|ValueLayout.*|Of[A-Z]\\w*|MemoryLayout");
+                            // memory that is copied to a device or mapped from a file may be seen; nothing that calls
+                            // native code
+                            return !type.getSimpleName()
+                                    .matches("MemorySegment|Arena|ValueLayout.*|Of[A-Z]\\w*|MemoryLayout");
                         }
                     }));
 

@@ -107,13 +107,28 @@ class CommandLineTest {
         JsonNode cpu = found.path("backends").get(0);
         assertThat(cpu.path("device").path("path").asString()).isIn("avx512", "avx2", "portable");
         assertThat(cpu.path("sha256").asString()).hasSize(64);
-        assertThat(cpu.path("checks")).isNotEmpty().allMatch(check -> check.path("passed").asBoolean());
-        assertThat(run("doctor", "--device", "cpu").out()).contains("equal bits").doesNotContain("FAILED");
+        assertThat(cpu.path("checks"))
+                .isNotEmpty()
+                .allMatch(check -> check.path("passed").asBoolean());
+        assertThat(run("doctor", "--device", "cpu").out())
+                .contains("equal bits")
+                .doesNotContain("FAILED");
     }
 
     @Test
     void aRunIsMadeRefusedResumedVerifiedAndUsed() throws IOException {
-        String[] em = {"em", "--preset", "smoke", "--set", "baselines=raw-token-match", "--device", "cpu", "--run", "@/run", "--json"};
+        String[] em = {
+            "em",
+            "--preset",
+            "smoke",
+            "--set",
+            "baselines=raw-token-match",
+            "--device",
+            "cpu",
+            "--run",
+            "@/run",
+            "--json"
+        };
         Outcome first = run(em);
         assertThat(first.code()).as(first.err()).isZero();
         JsonNode seed = first.json().path("seeds").get(0);
@@ -136,7 +151,8 @@ class CommandLineTest {
         assertThat(verified.json().path("files").asInt()).isGreaterThan(10);
 
         Path model = models().getFirst();
-        JsonNode generated = run("generate", "--model", model.toString(), "--max-tokens", "5", "--json").json();
+        JsonNode generated = run("generate", "--model", model.toString(), "--max-tokens", "5", "--json")
+                .json();
         assertThat(generated.propertyNames()).contains("promptTokens", "tokens", "text", "logProbs");
         assertThat(generated.path("logProbs")).hasSameSizeAs(generated.path("tokens"));
 
@@ -150,7 +166,8 @@ class CommandLineTest {
 
     private List<Path> models() throws IOException {
         try (Stream<Path> walk = Files.walk(folder.resolve("run"))) {
-            return walk.filter(path -> Files.exists(path.resolve("model.safetensors")) && Files.exists(path.resolve("config.json")))
+            return walk.filter(path -> Files.exists(path.resolve("model.safetensors"))
+                            && Files.exists(path.resolve("config.json")))
                     .sorted()
                     .toList();
         }

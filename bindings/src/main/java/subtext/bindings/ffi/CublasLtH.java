@@ -57,7 +57,8 @@ public final class CublasLtH {
 
     private static final MethodHandle GET_VERSION = handle(FunctionDescriptor.of(JAVA_LONG));
     private static final MethodHandle POINTER = handle(FunctionDescriptor.of(JAVA_INT, ADDRESS));
-    private static final MethodHandle DESC_CREATE = handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
+    private static final MethodHandle DESC_CREATE =
+            handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
     private static final MethodHandle SET_ATTRIBUTE =
             handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG));
     private static final MethodHandle LAYOUT_CREATE =
@@ -65,8 +66,8 @@ public final class CublasLtH {
     private static final MethodHandle GET_HEURISTIC = handle(FunctionDescriptor.of(
             JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, ADDRESS));
     private static final MethodHandle MATMUL = handle(FunctionDescriptor.of(
-            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
-            ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+            ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
 
     private static MethodHandle handle(FunctionDescriptor descriptor) {
         return Linker.nativeLinker().downcallHandle(descriptor);
@@ -125,8 +126,20 @@ public final class CublasLtH {
                 found[i] = address.get();
             }
             return Optional.of(new Library(
-                    pathOrName, found[0], found[1], found[2], found[3], found[4], found[5], found[6], found[7], found[8],
-                    found[9], found[10], found[11], found[12]));
+                    pathOrName,
+                    found[0],
+                    found[1],
+                    found[2],
+                    found[3],
+                    found[4],
+                    found[5],
+                    found[6],
+                    found[7],
+                    found[8],
+                    found[9],
+                    found[10],
+                    found[11],
+                    found[12]));
         }
     }
 
@@ -150,7 +163,8 @@ public final class CublasLtH {
     }
 
     /** {@snippet lang=c : cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *matmulDesc, cublasComputeType_t computeType, cudaDataType_t scaleType) } */
-    public static int cublasLtMatmulDescCreate(Library library, MemorySegment matmulDesc, int computeType, int scaleType) {
+    public static int cublasLtMatmulDescCreate(
+            Library library, MemorySegment matmulDesc, int computeType, int scaleType) {
         try {
             return (int) DESC_CREATE.invokeExact(library.matmulDescCreate(), matmulDesc, computeType, scaleType);
         } catch (Throwable t) {
@@ -167,7 +181,8 @@ public final class CublasLtH {
     public static int cublasLtMatmulDescSetAttribute(
             Library library, MemorySegment matmulDesc, int attribute, MemorySegment buffer, long bytes) {
         try {
-            return (int) SET_ATTRIBUTE.invokeExact(library.matmulDescSetAttribute(), matmulDesc, attribute, buffer, bytes);
+            return (int)
+                    SET_ATTRIBUTE.invokeExact(library.matmulDescSetAttribute(), matmulDesc, attribute, buffer, bytes);
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -177,7 +192,8 @@ public final class CublasLtH {
     public static int cublasLtMatrixLayoutCreate(
             Library library, MemorySegment layout, int type, long rows, long columns, long leadingDimension) {
         try {
-            return (int) LAYOUT_CREATE.invokeExact(library.matrixLayoutCreate(), layout, type, rows, columns, leadingDimension);
+            return (int) LAYOUT_CREATE.invokeExact(
+                    library.matrixLayoutCreate(), layout, type, rows, columns, leadingDimension);
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -202,8 +218,8 @@ public final class CublasLtH {
     public static int cublasLtMatmulPreferenceSetAttribute(
             Library library, MemorySegment preference, int attribute, MemorySegment buffer, long bytes) {
         try {
-            return (int)
-                    SET_ATTRIBUTE.invokeExact(library.matmulPreferenceSetAttribute(), preference, attribute, buffer, bytes);
+            return (int) SET_ATTRIBUTE.invokeExact(
+                    library.matmulPreferenceSetAttribute(), preference, attribute, buffer, bytes);
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -226,7 +242,17 @@ public final class CublasLtH {
             MemorySegment returned) {
         try {
             return (int) GET_HEURISTIC.invokeExact(
-                    library.matmulAlgoGetHeuristic(), handle, operation, a, b, c, d, preference, requested, results, returned);
+                    library.matmulAlgoGetHeuristic(),
+                    handle,
+                    operation,
+                    a,
+                    b,
+                    c,
+                    d,
+                    preference,
+                    requested,
+                    results,
+                    returned);
         } catch (Throwable t) {
             throw unexpected(t);
         }
@@ -255,8 +281,23 @@ public final class CublasLtH {
             MemorySegment stream) {
         try {
             return (int) MATMUL.invokeExact(
-                    library.matmul(), handle, operation, alpha, a, aLayout, b, bLayout, beta, c, cLayout, d, dLayout, algorithm,
-                    workspace, workspaceBytes, stream);
+                    library.matmul(),
+                    handle,
+                    operation,
+                    alpha,
+                    a,
+                    aLayout,
+                    b,
+                    bLayout,
+                    beta,
+                    c,
+                    cLayout,
+                    d,
+                    dLayout,
+                    algorithm,
+                    workspace,
+                    workspaceBytes,
+                    stream);
         } catch (Throwable t) {
             throw unexpected(t);
         }

@@ -49,8 +49,9 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
     private static final String PATH_VARIABLE = "SUBTEXT_NATIVE_PATH";
     private static final String WORKDIR_PROPERTY = "subtext.native.workdir";
     private static final String WORKDIR_VARIABLE = "SUBTEXT_NATIVE_WORKDIR";
-    private static final String CURE = "set " + WORKDIR_VARIABLE + " to a folder of your own on a file system that allows execution, or "
-            + PATH_VARIABLE + " to an unpacked library";
+    private static final String CURE =
+            "set " + WORKDIR_VARIABLE + " to a folder of your own on a file system that allows execution, or "
+                    + PATH_VARIABLE + " to an unpacked library";
     private static final Set<PosixFilePermission> OWNER_ONLY = PosixFilePermissions.fromString("rwx------");
 
     /**
@@ -83,7 +84,9 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         }
         tried.add("jar:" + folder + name);
         throw new EngineException.BackendUnavailable("no library " + name + ": tried " + String.join(", ", tried)
-                + (name.contains("cuda") ? "; build on a machine with nvcc (-Dsubtext.cuda=ON) or run with --device cpu" : "")
+                + (name.contains("cuda")
+                        ? "; build on a machine with nvcc (-Dsubtext.cuda=ON) or run with --device cpu"
+                        : "")
                 + "; " + PATH_VARIABLE + " names a library or its folder");
     }
 
@@ -112,7 +115,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         return system + "-" + (processor.equals("amd64") ? "x86_64" : processor);
     }
 
-    // ---- opening -----------------------------------------------------------------------------------------------------
+    // ---- opening
+    // -----------------------------------------------------------------------------------------------------
 
     private static NativeLibrary load(Path file, String digest) {
         requireWholeElf(file);
@@ -135,12 +139,14 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         try {
             symbols = new Symbols(lookup, file.toString());
         } catch (IllegalArgumentException e) {
-            throw new EngineException.BackendUnavailable(e.getMessage() + ": it was built from other sources, build it anew", e);
+            throw new EngineException.BackendUnavailable(
+                    e.getMessage() + ": it was built from other sources, build it anew", e);
         }
         int version = SubtextH.st_abi_version(symbols);
         if (version != SubtextH.ST_ABI_VERSION) {
-            throw new EngineException.BackendUnavailable("%s speaks version %d of subtext.h, this program version %d: build it anew"
-                    .formatted(file, version, SubtextH.ST_ABI_VERSION));
+            throw new EngineException.BackendUnavailable(
+                    "%s speaks version %d of subtext.h, this program version %d: build it anew"
+                            .formatted(file, version, SubtextH.ST_ABI_VERSION));
         }
         return new NativeLibrary(file, digest, symbols);
     }
@@ -154,7 +160,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
             }
             boolean elf = header.position() == 64 && header.getInt(0) == 0x464c457f && header.get(4) == 2;
             if (!elf) {
-                throw new EngineException.BackendUnavailable(file + " is not a shared library of a 64-bit Linux system");
+                throw new EngineException.BackendUnavailable(
+                        file + " is not a shared library of a 64-bit Linux system");
             }
             // the section table is the last thing in the file: e_shoff + e_shentsize * e_shnum
             long end = header.getLong(40) + (long) header.getShort(58) * header.getShort(60);
@@ -187,7 +194,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         }
     }
 
-    // ---- unpacking ---------------------------------------------------------------------------------------------------
+    // ---- unpacking
+    // ---------------------------------------------------------------------------------------------------
 
     /** The digest the jar states for a library, empty if the jar has no such library. */
     private static Optional<String> packedDigest(String folder, String name) {
@@ -201,7 +209,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
                     .map(line -> line.substring(0, line.indexOf(' ')))
                     .findFirst();
         } catch (IOException e) {
-            throw new EngineException.BackendUnavailable("cannot read " + folder + "SHA256SUMS from the jar: " + reason(e), e);
+            throw new EngineException.BackendUnavailable(
+                    "cannot read " + folder + "SHA256SUMS from the jar: " + reason(e), e);
         }
     }
 
@@ -223,7 +232,10 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
                 write(resource, folder, file);
                 String written = digest(file);
                 if (!written.equals(expected)) {
-                    throw refused(file, "has SHA-256 " + written + ", expected " + expected + ": the jar is damaged, build or copy it anew");
+                    throw refused(
+                            file,
+                            "has SHA-256 " + written + ", expected " + expected
+                                    + ": the jar is damaged, build or copy it anew");
                 }
             }
             return file;
@@ -254,10 +266,15 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
                 throw refused(folder, "is not a folder but a link or a file: delete it");
             }
         }
-        Set<PosixFilePermission> permissions = EnumSet.copyOf(Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS));
+        Set<PosixFilePermission> permissions =
+                EnumSet.copyOf(Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS));
         if (!permissions.equals(OWNER_ONLY)) {
-            throw refused(folder, "has permissions %s, expected %s: chmod 700 it, or delete it"
-                    .formatted(PosixFilePermissions.toString(permissions), PosixFilePermissions.toString(OWNER_ONLY)));
+            throw refused(
+                    folder,
+                    "has permissions %s, expected %s: chmod 700 it, or delete it"
+                            .formatted(
+                                    PosixFilePermissions.toString(permissions),
+                                    PosixFilePermissions.toString(OWNER_ONLY)));
         }
         String owner = Files.getOwner(folder, LinkOption.NOFOLLOW_LINKS).getName();
         if (!owner.equals(System.getProperty("user.name"))) {
@@ -270,7 +287,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         try {
             try (InputStream packed = resource(resource)) {
                 if (packed == null) {
-                    throw new EngineException.BackendUnavailable("the jar lists " + resource + " but lacks it: build or copy it anew");
+                    throw new EngineException.BackendUnavailable(
+                            "the jar lists " + resource + " but lacks it: build or copy it anew");
                 }
                 Files.copy(packed, temporary, StandardCopyOption.REPLACE_EXISTING);
             }

@@ -126,7 +126,6 @@ public final class Symbols {
     }
 
     private static MemorySegment find(SymbolLookup lookup, String library, String name) {
-        return lookup.find(name)
-                .orElseThrow(() -> new IllegalArgumentException(library + " has no function " + name));
+        return lookup.find(name).orElseThrow(() -> new IllegalArgumentException(library + " has no function " + name));
     }
 }

@@ -36,9 +36,9 @@ class HeaderContractTest {
     @BeforeAll
     void parseTheHeader() throws IOException {
         Path root = Path.of(System.getProperty("subtext.root", ".."));
-        String text = Files.readString(root.resolve("native/include/subtext.h"))
-                .replaceAll("(?s)/\\*.*?\\*/", "");
-        Matcher constant = Pattern.compile("(?m)^#define\\s+(ST_\\w+)\\s+\\(?(-?\\d+)\\)?\\s*$").matcher(text);
+        String text = Files.readString(root.resolve("native/include/subtext.h")).replaceAll("(?s)/\\*.*?\\*/", "");
+        Matcher constant = Pattern.compile("(?m)^#define\\s+(ST_\\w+)\\s+\\(?(-?\\d+)\\)?\\s*$")
+                .matcher(text);
         while (constant.find()) {
             constants.put(constant.group(1), Integer.parseInt(constant.group(2)));
         }
@@ -50,13 +50,18 @@ class HeaderContractTest {
             String arguments = function.group(3).strip();
             if (!arguments.equals("void")) {
                 for (String argument : arguments.split(",")) {
-                    Matcher parts = Pattern.compile("(.*?)(\\w+)", Pattern.DOTALL).matcher(argument.strip());
+                    Matcher parts =
+                            Pattern.compile("(.*?)(\\w+)", Pattern.DOTALL).matcher(argument.strip());
                     assertThat(parts.matches()).as(argument).isTrue();
                     types.add(javaType(parts.group(1)));
                     names.add(parts.group(2));
                 }
             }
-            String prototype = function.group().substring("ST_API".length()).replaceAll("\\s+", " ").replace(";", "").strip();
+            String prototype = function.group()
+                    .substring("ST_API".length())
+                    .replaceAll("\\s+", " ")
+                    .replace(";", "")
+                    .strip();
             prototypes.put(function.group(2), new Prototype(javaType(function.group(1)), types, names, prototype));
         }
         assertThat(prototypes).as("functions found in the header").hasSizeGreaterThan(45);
@@ -92,8 +97,12 @@ class HeaderContractTest {
             Parameter[] parameters = method.getParameters();
             assertThat(parameters[0].getType()).as(method.getName()).isEqualTo(Symbols.class);
             List<Parameter> own = Arrays.asList(parameters).subList(1, parameters.length);
-            assertThat(own.stream().map(Parameter::getName)).as(prototype.text()).isEqualTo(prototype.names());
-            assertThat(own.stream().<Class<?>>map(Parameter::getType)).as(prototype.text()).isEqualTo(prototype.types());
+            assertThat(own.stream().map(Parameter::getName))
+                    .as(prototype.text())
+                    .isEqualTo(prototype.names());
+            assertThat(own.stream().<Class<?>>map(Parameter::getType))
+                    .as(prototype.text())
+                    .isEqualTo(prototype.types());
             assertThat(method.getReturnType()).as(prototype.text()).isEqualTo(prototype.result());
         });
     }
@@ -132,7 +141,8 @@ class HeaderContractTest {
         Path root = Path.of(System.getProperty("subtext.root", ".."));
         String source = Files.readString(root.resolve("bindings/src/main/java/subtext/bindings/ffi/SubtextH.java"))
                 .replaceAll("\\s*\\n\\s*\\*\\s", " ");
-        assertThat(prototypes.values()).allSatisfy(prototype -> assertThat(source).contains("{@code " + prototype.text() + "}"));
+        assertThat(prototypes.values())
+                .allSatisfy(prototype -> assertThat(source).contains("{@code " + prototype.text() + "}"));
     }
 
     @Test

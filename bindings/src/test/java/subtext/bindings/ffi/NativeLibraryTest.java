@@ -55,8 +55,10 @@ class NativeLibraryTest {
     void unpacksOnceIntoAFolderOfItsOwner() throws IOException {
         NativeLibrary library = open();
         Path home = library.path().getParent();
-        assertThat(home.getFileName().toString()).endsWith("-" + library.digest().substring(0, 16));
-        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(home))).isEqualTo("rwx------");
+        assertThat(home.getFileName().toString())
+                .endsWith("-" + library.digest().substring(0, 16));
+        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(home)))
+                .isEqualTo("rwx------");
         try (Stream<Path> files = Files.list(home)) {
             assertThat(files).as("no temporary file is left").containsExactly(library.path());
         }
@@ -111,7 +113,9 @@ class NativeLibraryTest {
                 "/nowhere, " + folder,
                 "jar:META-INF/native/",
                 "SUBTEXT_NATIVE_PATH");
-        assertRefused(() -> NativeLibrary.open(CPU, Optional.of(folder.resolve("x.so"))), folder.resolve("x.so").toString());
+        assertRefused(
+                () -> NativeLibrary.open(CPU, Optional.of(folder.resolve("x.so"))),
+                folder.resolve("x.so").toString());
     }
 
     @Test
@@ -132,7 +136,8 @@ class NativeLibraryTest {
             Path half = Files.write(folder.resolve("half.so"), Arrays.copyOf(whole, length));
             assertRefused(() -> NativeLibrary.open(CPU, Optional.of(half)), half.toString());
         }
-        Path text = Files.writeString(folder.resolve("text.so"), "not a library, though long enough to have a header of 64 bytes");
+        Path text = Files.writeString(
+                folder.resolve("text.so"), "not a library, though long enough to have a header of 64 bytes");
         assertRefused(() -> NativeLibrary.open(CPU, Optional.of(text)), "is not a shared library");
     }
 
