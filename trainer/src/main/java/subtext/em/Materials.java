@@ -50,6 +50,10 @@ final class Materials {
     // ---- the chain world, a token per state
 
     private static Material tokens(ChainWorld world, RunConfig.World w) {
+        if (w.taughtRules() < 0 || w.taughtRules() > w.generators()) {
+            throw new EngineException.InvalidConfig(
+                    "world.taughtRules: expected 0.." + w.generators() + ", the rules there are, got " + w.taughtRules());
+        }
         List<ChainWorld.Problem> held = world.problems(ChainWorld.Split.HELD_OUT, w.heldOut());
         CotTask task = new CotTask(world, held);
         Material.Truth truth = new Material.Truth() {
@@ -66,7 +70,7 @@ final class Materials {
         return new Material(
                 new SymbolTokenizer(world.symbols()),
                 world.problems(ChainWorld.Split.WARM_START, w.warmStart()).stream()
-                        .map(problem -> Annotated.with(problem.document(), List.of(problem.thought())))
+                        .map(problem -> Annotated.with(problem.document(), List.of(world.taught(problem, w.taughtRules()))))
                         .toList(),
                 documents(world, ChainWorld.Split.TRAIN, w.documents()),
                 documents(world, ChainWorld.Split.DEV, w.dev()),

@@ -74,7 +74,9 @@ public record RunConfig(
 
     /**
      * @param rendering {@code tokens}: one token per state, for the science; {@code text}: sentences, for the whole text pipeline
-     * @param warmStart documents with true thoughts for the warm start
+     * @param warmStart documents with thoughts for the warm start
+     * @param taughtRules rules that the teacher of the warm start knows; it guesses the state after the others. Token form only: the
+     *     text form shows the true thoughts
      * @param documents documents for EM, thoughts hidden
      * @param dev documents for early stopping
      * @param heldOut documents for reported figures
@@ -87,6 +89,7 @@ public record RunConfig(
             int depth,
             List<Integer> readouts,
             int warmStart,
+            int taughtRules,
             int documents,
             int dev,
             int heldOut,
@@ -200,7 +203,7 @@ public record RunConfig(
         return new RunConfig(
                 List.of(0L),
                 new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8),
-                new World("tokens", 16, 8, 6, List.of(3, 6), 1000, 6000, 500, 1000, 4),
+                new World("tokens", 16, 8, 6, List.of(3, 6), 1000, 8, 6000, 500, 1000, 4),
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false),
                 new Training(1000, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.01, 1.0, 20, 250, 2),
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
