@@ -66,8 +66,8 @@ class TabularEmTest {
     }
 
     /**
-     * The default of the embedded world: a teacher that knows six of the eight rules and guesses the rest. What is missing is information, so
-     * the start does not hang on how many documents it saw, and the climb orders by K.
+     * A teacher that knows six of the eight rules and guesses the rest. What is missing is information, so the start does not hang on how
+     * many documents it saw, and the climb orders by K.
      */
     @Test
     void theRulesThatTheTeacherGuessedAreFound() {
