@@ -52,7 +52,7 @@ fi
 if asked attention; then
     SHOW=20 step attention 60 "$bench" attention --json "$out/attention.json"
     SHOW=25 step attention_lengths 60 "$build/attention_bench" --lib "$library" --json "$out/attention_lengths.json"
-    SHOW=25 step attention_sm90 60 env SUBTEXT_CUDA_ATTENTION=sm90 "$build/attention_bench" --lib "$library" --json "$out/attention_sm90.json"
+    SHOW=25 step attention_mma 60 env SUBTEXT_CUDA_ATTENTION=mma "$build/attention_bench" --lib "$library" --json "$out/attention_mma.json"
     python3 -c 'import torch' 2>/dev/null && SHOW=30 step attention_torch 90 python3 bench/peers/attention_torch.py --json "$out/attention_torch.json"
 fi
 if asked report && command -v cuobjdump >/dev/null; then

@@ -142,9 +142,8 @@ st_status st_device_open(st_device **out, int32_t ordinal, int32_t, char *error,
     if (capability == 90 && !st::environmentIs("SUBTEXT_CUDA_PATH", "portable")) {
         device->encodeTiled = st::driverFunction("cuTensorMapEncodeTiled");
         device->wgmma = device->encodeTiled != nullptr;
-        device->attentionSm90 = device->wgmma && st::environmentIs("SUBTEXT_CUDA_ATTENTION", "sm90");
-        device->attentionBackwardSm90 =
-            device->attentionSm90 || (device->wgmma && st::environmentIs("SUBTEXT_CUDA_ATTENTION", "sm90-backward"));
+        device->attentionBackwardSm90 = device->wgmma && !st::environmentIs("SUBTEXT_CUDA_ATTENTION", "mma");
+        device->attentionSm90 = device->attentionBackwardSm90 && !st::environmentIs("SUBTEXT_CUDA_ATTENTION", "sm90-backward");
         device->cluster = st::environmentIs("SUBTEXT_CUDA_CLUSTER", "1") ? 1 : 2;
         device->splits = st::environmentIs("SUBTEXT_CUDA_SPLIT", "1");
     }

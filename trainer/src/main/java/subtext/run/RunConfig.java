@@ -203,9 +203,9 @@ public record RunConfig(
         return new RunConfig(
                 List.of(0L),
                 new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8),
-                new World("tokens", 16, 8, 6, List.of(3, 6), 1000, 8, 6000, 500, 1000, 4),
+                new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 6000, 500, 1000, 4),
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false),
-                new Training(1000, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.01, 1.0, 20, 250, 2),
+                new Training(600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2),
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 BASELINES,
@@ -298,9 +298,11 @@ public record RunConfig(
         JsonNode now;
         if (old.isString()) {
             now = tree.stringNode(value.startsWith("\"") ? parsed(value, key).asString() : value);
-        } else if (old.isArray() && !value.startsWith("[")) {
+        } else if (old.isArray() && !value.contains("\"")) {
             var list = tree.arrayNode();
-            for (String item : value.isBlank() ? new String[0] : value.split(",")) {
+            // brackets are welcome and not needed
+            String items = value.strip().replaceAll("^\\[(.*)]$", "$1");
+            for (String item : items.isBlank() ? new String[0] : items.split(",")) {
                 JsonNode number = scalar(item.strip(), tree);
                 list.add(number);
             }
