@@ -24,6 +24,9 @@ public final class BpeTrainer {
 
     private final TreeMap<String, Long> words = new TreeMap<>();
 
+    /** With no text yet. */
+    public BpeTrainer() {}
+
     /** Counts the words of a text. */
     public BpeTrainer add(String text) {
         for (String word : Splitting.GPT2.split(text)) {
