@@ -1,8 +1,10 @@
 #!/bin/bash
-# Packs what a GPU machine without a JDK needs to run engine.jar into .pack/ (under 60 MiB): a Java runtime of the modules in use, the jar
-# and a start script.
+# Packs what a GPU machine without a JDK needs to run engine.jar into .pack/ (under 60 MiB): a Java runtime of the modules in use, the jars,
+# a start script and, where nvcc is at hand, the libraries with their test programs, so that bench/gpu/run.sh need not build.
 #
 #   here:   bench/gpu/pack.sh [--no-cuda]
+#   there:  bench/gpu/run.sh
+# or
 #   there:  cmake -S native -B /tmp/native -DCMAKE_BUILD_TYPE=Release && cmake --build /tmp/native -j
 #           SUBTEXT_NATIVE_PATH=/tmp/native .pack/subtext em --device cuda
 #
@@ -13,14 +15,28 @@ cd "$(dirname "$0")/../.."
 cuda=AUTO
 [ "${1-}" != --no-cuda ] || cuda=OFF
 home=$(sh .mvn/requirements.sh)
-./mvnw -q -B -ntp -pl cli -am package -DskipTests -Dsubtext.cuda=$cuda -Dsubtext.targets=libraries
+./mvnw -q -B -ntp -pl cli,bench -am package -DskipTests -Dsubtext.cuda=$cuda -Dsubtext.targets=libraries
+build=native/target/build
+if [ -e $build/libsubtext_cuda.so ] || [ -e $build/cuda/libsubtext_cuda.so ]; then
+    cmake --build $build --parallel 2 --target op_tests cuda_bench attention_bench
+fi
 
 rm -rf .pack
 mkdir .pack
 # Jackson wants java.xml; it looks for java.desktop and java.sql too, and does without
-"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.xml,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
+"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.logging,java.management,java.xml,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
     --compress zip-9 --output .pack/jre
-cp cli/target/engine.jar .pack/
+# half of a runtime's size is symbols of the VM
+strip .pack/jre/lib/server/libjvm.so
+cp cli/target/engine.jar bench/target/benchmarks.jar .pack/
+git rev-parse HEAD > .pack/commit
+if [ -e $build/op_tests ] && [ "$cuda" != OFF ]; then
+    mkdir .pack/native
+    for name in libsubtext_cpu.so libsubtext_cuda.so op_tests cuda_bench attention_bench; do
+        find $build -maxdepth 2 -type f -name $name -exec cp {} .pack/native/ \;
+    done
+    strip .pack/native/*
+fi
 cat > .pack/subtext <<'START'
 #!/bin/sh
 # engine.jar with the runtime beside it

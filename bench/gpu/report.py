@@ -1,25 +1,32 @@
 #!/usr/bin/env python3
-"""Puts the figures of one run of bench/gpu/run.sh into report.md and report.json: standard library only.
+"""Puts the figures of one run of bench/gpu/run.sh into report.md and report.json. Needs the standard library only.
 
-  report.py --work FOLDER_OF_THE_RUN --out FOLDER
+  report.py --work FOLDER_OF_THE_RUN --out FOLDER [--seconds N]
 """
 import argparse
 import json
 import pathlib
 import subprocess
 
+GOALS = """| what | goal | measured |
+| --- | --- | --- |
+"""
 
-def lines(path):
-    """The JSON objects of a file of JSON lines; other lines are output for people."""
-    found = []
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("{"):
-                try:
-                    found.append(json.loads(line))
-                except json.JSONDecodeError:
-                    pass
-    return found
+
+def objects(path):
+    """The JSON objects of a file of JSON lines."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(errors="replace").splitlines() if line.startswith("{")]
+
+
+def rows(path):
+    """The rows of a file of one JSON value, an array or an object with `rows`; a file cut off by a time limit counts as none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return []
+    return value["rows"] if isinstance(value, dict) else value
 
 
 def said(*command):
@@ -29,37 +36,92 @@ def said(*command):
         return ""
 
 
-def table(rows, columns):
-    head = "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns) + "\n"
-    return head + "".join("| " + " | ".join(str(row.get(c, "")) for c in columns) + " |\n" for row in rows)
+def shown(value):
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def table(entries):
+    columns = list(dict.fromkeys(key for entry in entries for key in entry))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(shown(entry.get(c)) for c in columns) + " |" for entry in entries]
+    return "\n".join(lines) + "\n"
+
+
+def goals(parts):
+    """The goals of an H100 against the figures of this run; a row says when its step did not run."""
+    def best(entries, key, **where):
+        found = [e[key] for e in entries if key in e and all(e.get(k) == v for k, v in where.items())]
+        return max(found) if found else None
+
+    def row(what, goal, value, unit):
+        return f"| {what} | {goal} | {'not run' if value is None else f'{value:,.4g} {unit}'} |\n"
+
+    matmul = [r for r in parts["matmul"] if r["op"].startswith("matmul") and " 8192 N 8192" in r["shape"]]
+    vendor = [r["rate"] for r in parts["matmul"] if r["op"] == "cublaslt" and "8192 N 8192" in r["shape"]]
+    attention = parts["attention"]
+    train, sample = parts["train"], parts["sample"]
+
+    def ours(shape):
+        return best(train, "tokensPerSecond", engine="subtext", shape=shape)
+
+    def torch(shape):
+        found = [r["tokensPerSecond"] for r in train if r["engine"].startswith("PyTorch") and r["shape"] == shape]
+        return max(found) if found else None
+
+    def ratio(a, b):
+        return a / b if a and b else None
+
+    text = GOALS
+    for layout in ("nt", "nn", "tn"):
+        share = [r["share"] * 100 for r in matmul if r["op"] == "matmul_" + layout]
+        text += row(f"bf16 matmul 8192^3 {layout}", ">= 90 % of cuBLASLt", share[0] if share else None, "%")
+    text += row("cuBLASLt, the ceiling of this run", "", max(vendor) if vendor else None, "TFLOP/s")
+    for head, goal in ((64, 400), (128, 550)):
+        text += row(f"attention forward, head {head}, best of T 2k-16k", f">= {goal} TFLOP/s", best(attention, "forward_tflops", head=head), "TFLOP/s")
+    text += row("attention backward, head 128, best of T 2k-16k", ">= 450 TFLOP/s", best(attention, "backward_tflops", head=128), "TFLOP/s")
+    text += row("train step 1.1B, T 2048", "some 70 k tok/s", ours("tinyllama"), "tok/s")
+    text += row("the same against compiled PyTorch", ">= 1.15", ratio(ours("tinyllama"), torch("tinyllama")), "x")
+    flops = best(train, "tflops", engine="subtext", shape="tinyllama")
+    text += row("the same, share of the bf16 ceiling", ">= 60 %", 100 * flops / max(vendor) if flops and vendor else None, "%")
+    text += row("train step 124M, T 1024", ">= 500 k tok/s", ours("gpt124m"), "tok/s")
+    text += row("E-step draws, 1.1B, 32 prompts x 8 samples", ">= 80 k tok/s", best(sample, "tokensPerSecond", engine="subtext"), "tok/s")
+    text += row("largest difference of log-probabilities, drawn against scored", "0", best(sample, "largestLogProbDifference", engine="subtext"), "nats")
+    return text
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, default=0)
     options = parser.parse_args()
+    packed = pathlib.Path(".pack/commit")
     facts = {
-        "gpu": said("nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem", "--format=csv,noheader"),
-        "nvcc": (said("nvcc", "--version").splitlines() or [""])[-1],
-        "torch": said("python3", "-c", "import torch; print(torch.__version__)"),
-        "commit": said("git", "rev-parse", "HEAD") or (pathlib.Path(".pack/commit").read_text().strip()
-                                                      if pathlib.Path(".pack/commit").exists() else ""),
+        "gpu": said("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"),
+        "nvcc": next((line for line in said("nvcc", "--version").splitlines() if "release" in line), ""),
+        "PyTorch": said("python3", "-c", "import torch; print(torch.__version__)"),
+        "commit": packed.read_text().strip() if packed.exists() else said("git", "rev-parse", "HEAD"),
         "command": "bench/gpu/run.sh",
         "seconds": options.seconds,
     }
-    sections = {name: lines(options.work / f"{name}.jsonl")
-                for name in ["steps", "kernels", "attention", "attention-torch", "train", "sample"]}
+    work = options.work
+    parts = {
+        "steps": objects(work / "steps.jsonl"),
+        "train": objects(work / "train.jsonl"),
+        "sample": objects(work / "sample.jsonl"),
+        "memory": rows(work / "memory.json"),
+        "matmul": rows(work / "matmul.json"),
+        "attention": [r for r in rows(work / "attention_lengths.json") if r.get("op") != "exactness"],
+        "attention by PyTorch": rows(work / "attention_torch.json"),
+    }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "report.json").write_text(json.dumps({"facts": facts, **sections}, indent=1) + "\n")
-    text = ["# GPU suite\n", *(f"- {k}: {v}" for k, v in facts.items()), ""]
-    for name, rows in sections.items():
-        if rows:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            text += [f"## {name}\n", table(rows, columns)]
+    (options.out / "report.json").write_text(json.dumps({"facts": facts, **parts}, indent=1) + "\n")
+    text = ["# The GPU suite\n", *(f"- {key}: {value}" for key, value in facts.items()), "\n## Goals\n", goals(parts)]
+    for name, entries in parts.items():
+        if entries:
+            text += [f"## {name}\n", table(entries)]
     (options.out / "report.md").write_text("\n".join(text) + "\n")
-    print("\n".join(text)[-9000:])
+    print(goals(parts))
 
 
 if __name__ == "__main__":
