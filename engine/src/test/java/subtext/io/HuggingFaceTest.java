@@ -47,7 +47,7 @@ class HuggingFaceTest {
         assertThat(loaded.tokenizer().encode("c a b")).isEqualTo(TOKENIZER.encode("c a b"));
         assertThat(folder.resolve("generation_config.json"))
                 .content()
-                .contains("\"bos_token_id\" : 0", "\"eos_token_id\" : 1");
+                .contains("\"bos_token_id\" : 3", "\"eos_token_id\" : 4");
         try (Safetensors file = Safetensors.open(folder.resolve("model.safetensors"))) {
             assertThat(file.metadata()).containsEntry("format", "pt");
             assertThat(file.info("model.layers.1.self_attn.k_proj.weight").shape()).containsExactly(16L, 32L);

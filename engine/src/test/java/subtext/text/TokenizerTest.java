@@ -151,9 +151,10 @@ class TokenizerTest {
     void symbolsAreWords() throws IOException {
         SymbolTokenizer tokenizer = new SymbolTokenizer(List.of("s0", "s1", "g_a"));
         assertThat(tokenizer.vocabulary()).isEqualTo(9);
-        assertThat(tokenizer.encode(" s1 g_a\ts0 ")).isEqualTo(Tokens.of(7, 8, 6));
-        assertThat(tokenizer.decode(Tokens.of(0, 7, 8, 1))).isEqualTo("s1 g_a");
-        assertThat(tokenizer.show(Tokens.of(2, 4, 7, 3))).isEqualTo("<latent> <prior> s1 </latent>");
+        assertThat(tokenizer.encode(" s1 g_a\ts0 ")).isEqualTo(Tokens.of(1, 2, 0));
+        assertThat(tokenizer.controls()).isEqualTo(ControlTokens.from(3));
+        assertThat(tokenizer.decode(Tokens.of(3, 1, 2, 4))).isEqualTo("s1 g_a");
+        assertThat(tokenizer.show(Tokens.of(5, 7, 1, 6))).isEqualTo("<latent> <prior> s1 </latent>");
         assertThatThrownBy(() -> tokenizer.encode("s2"))
                 .isInstanceOf(EngineException.InvalidInput.class)
                 .hasMessageContaining("s2");
