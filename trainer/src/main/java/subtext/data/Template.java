@@ -63,7 +63,8 @@ public final class Template {
             } else if (c == '{') {
                 int end = source.indexOf('}', at);
                 if (end < 0) {
-                    throw new EngineException.InvalidConfig(name + ": the place at character " + at + " has no closing }: " + source);
+                    throw new EngineException.InvalidConfig(
+                            name + ": the place at character " + at + " has no closing }: " + source);
                 }
                 if (!literal.isEmpty()) {
                     parts.add(new Literal(literal.toString()));
@@ -118,8 +119,9 @@ public final class Template {
                             name + ": not a regular expression: " + argument + " (" + e.getDescription() + ")");
                 }
             }
-            default -> throw new EngineException.InvalidConfig(name + ": unknown filter '" + verb
-                    + "'; there are before:MARK, after:MARK, drop:EXPRESSION and trim");
+            default ->
+                throw new EngineException.InvalidConfig(name + ": unknown filter '" + verb
+                        + "'; there are before:MARK, after:MARK, drop:EXPRESSION and trim");
         };
     }
 
@@ -150,13 +152,16 @@ public final class Template {
             throw new EngineException.InvalidInput("field '" + place.field() + "' is missing");
         }
         if (field.isObject() || field.isArray()) {
-            throw new EngineException.InvalidInput("field '" + place.field() + "': expected text, got a list or an object");
+            throw new EngineException.InvalidInput(
+                    "field '" + place.field() + "': expected text, got a list or an object");
         }
         String value = field.asString();
         for (Filter filter : place.filters()) {
             value = switch (filter) {
                 case Before before -> value.substring(0, find(value, before.mark(), place.field()));
-                case After after -> value.substring(find(value, after.mark(), place.field()) + after.mark().length());
+                case After after ->
+                    value.substring(find(value, after.mark(), place.field())
+                            + after.mark().length());
                 case Drop drop -> drop.pattern().matcher(value).replaceAll("");
                 case Trim trim -> value.strip();
             };

@@ -103,7 +103,8 @@ public final class ChainStudy {
             JsonNode baselines = node.get("baselines");
             if (baselines != null) {
                 for (JsonNode baseline : baselines) {
-                    String name = required(baseline, "name", "baseline of seed " + id).asString();
+                    String name =
+                            required(baseline, "name", "baseline of seed " + id).asString();
                     seed.baselines().putIfAbsent(name, arm(baseline));
                     if (!baselineNames.contains(name)) {
                         baselineNames.add(name);
@@ -128,12 +129,14 @@ public final class ChainStudy {
     private static JsonNode required(JsonNode node, String field, String where) {
         JsonNode value = node.get(field);
         if (value == null || value.isNull()) {
-            throw new EngineException.InvalidInput("study: " + where + " has no '" + field + "'; is it the object of em --json?");
+            throw new EngineException.InvalidInput(
+                    "study: " + where + " has no '" + field + "'; is it the object of em --json?");
         }
         return value;
     }
 
-    // ---- criteria --------------------------------------------------------------------------------------------------------------
+    // ---- criteria
+    // --------------------------------------------------------------------------------------------------------------
 
     /** Every claim with its verdict, in a fixed order. */
     public List<Criterion> criteria() {
@@ -164,9 +167,18 @@ public final class ChainStudy {
         List<String> perStep = new ArrayList<>();
         for (int t = 0; t < steps; t++) {
             int step = t;
-            PairedComparison change = compare(chains, chain -> chain.get(step + 1).accuracy(), chain -> chain.get(step).accuracy());
+            PairedComparison change = compare(
+                    chains,
+                    chain -> chain.get(step + 1).accuracy(),
+                    chain -> chain.get(step).accuracy());
             perStep.add(String.format(
-                    Locale.ROOT, "%d→%d: %d of %d, sign test p %.3f", t, t + 1, change.wins(), chains.size(), change.signTest()));
+                    Locale.ROOT,
+                    "%d→%d: %d of %d, sign test p %.3f",
+                    t,
+                    t + 1,
+                    change.wins(),
+                    chains.size(),
+                    change.signTest()));
         }
         return decide(
                 claim,
@@ -185,7 +197,9 @@ public final class ChainStudy {
 
     private Criterion finalAccuracy() {
         String claim = "K=4: mean final accuracy at least 0.75";
-        double[] last = chains(K).stream().mapToDouble(chain -> chain.getLast().accuracy()).toArray();
+        double[] last = chains(K).stream()
+                .mapToDouble(chain -> chain.getLast().accuracy())
+                .toArray();
         if (last.length < SEEDS) {
             return undecided(claim, last.length + " of " + SEEDS + " seeds");
         }
@@ -205,7 +219,8 @@ public final class ChainStudy {
 
     private Criterion paired(String claim, int k, String name, Function<PairedComparison, Boolean> holds) {
         List<Seed> both = seeds.values().stream()
-                .filter(seed -> seed.iterations().containsKey(k) && seed.baselines().containsKey(name))
+                .filter(seed ->
+                        seed.iterations().containsKey(k) && seed.baselines().containsKey(name))
                 .toList();
         if (both.size() < SEEDS) {
             return undecided(claim, both.size() + " of " + SEEDS + " seeds have both");
@@ -226,7 +241,9 @@ public final class ChainStudy {
         for (Seed seed : seeds.values()) {
             if (seed.iterations().containsKey(K)) {
                 double bound = seed.iterations().get(K).getLast().bound();
-                List<Arm> raw = seed.baselines().values().stream().filter(arm -> !Double.isNaN(arm.nll())).toList();
+                List<Arm> raw = seed.baselines().values().stream()
+                        .filter(arm -> !Double.isNaN(arm.nll()))
+                        .toList();
                 compared += raw.isEmpty() || Double.isNaN(bound) ? 0 : 1;
                 for (Arm arm : raw) {
                     nearest = Math.min(nearest, bound + arm.nll());
@@ -243,7 +260,8 @@ public final class ChainStudy {
         String claim = "mean accuracy at iteration 1 ordered K = 1 < 2 < 4 < 8";
         List<Seed> complete = seeds.values().stream()
                 .filter(seed -> ORDERED.stream()
-                        .allMatch(k -> seed.iterations().containsKey(k) && seed.iterations().get(k).size() > 1))
+                        .allMatch(k -> seed.iterations().containsKey(k)
+                                && seed.iterations().get(k).size() > 1))
                 .toList();
         if (complete.size() < SEEDS) {
             return undecided(claim, complete.size() + " of " + SEEDS + " seeds have all four");
@@ -258,7 +276,10 @@ public final class ChainStudy {
         double before = Double.NEGATIVE_INFINITY;
         for (int j = 0; j < ORDERED.size(); j++) {
             int column = j;
-            double mean = Arrays.stream(values).mapToDouble(row -> row[column]).average().orElseThrow();
+            double mean = Arrays.stream(values)
+                    .mapToDouble(row -> row[column])
+                    .average()
+                    .orElseThrow();
             rising &= mean > before;
             before = mean;
             means.add(String.format(Locale.ROOT, "%.3f", mean));
@@ -268,7 +289,8 @@ public final class ChainStudy {
                 claim,
                 rising,
                 String.join(" ", means)
-                        + String.format(Locale.ROOT, "; Page's trend L = %.1f, p = %.2g", trend.statistic(), trend.pValue()));
+                        + String.format(
+                                Locale.ROOT, "; Page's trend L = %.1f, p = %.2g", trend.statistic(), trend.pValue()));
     }
 
     private Criterion oracle() {
@@ -293,7 +315,8 @@ public final class ChainStudy {
 
     private static <T> PairedComparison compare(List<T> pairs, Function<T, Double> a, Function<T, Double> b) {
         return PairedComparison.of(
-                pairs.stream().mapToDouble(a::apply).toArray(), pairs.stream().mapToDouble(b::apply).toArray());
+                pairs.stream().mapToDouble(a::apply).toArray(),
+                pairs.stream().mapToDouble(b::apply).toArray());
     }
 
     private static Criterion decide(String claim, boolean holds, String figures) {
@@ -304,12 +327,16 @@ public final class ChainStudy {
         return new Criterion(claim, Verdict.NOT_DECIDED, why);
     }
 
-    // ---- output ----------------------------------------------------------------------------------------------------------------
+    // ---- output
+    // ----------------------------------------------------------------------------------------------------------------
 
     /** One line of the table: an arm, its values by seed and their summary. */
     private record Row(String arm, String quantity, List<Double> perSeed) {
         Optional<Summary> summary() {
-            double[] measured = perSeed.stream().mapToDouble(Double::doubleValue).filter(v -> !Double.isNaN(v)).toArray();
+            double[] measured = perSeed.stream()
+                    .mapToDouble(Double::doubleValue)
+                    .filter(v -> !Double.isNaN(v))
+                    .toArray();
             return measured.length == 0 ? Optional.empty() : Optional.of(Summary.of(measured));
         }
     }
@@ -339,7 +366,8 @@ public final class ChainStudy {
         addRow(rows, name, "NLL", arm, Arm::nll);
     }
 
-    private void addRow(List<Row> rows, String name, String quantity, Function<Seed, Arm> arm, Function<Arm, Double> value) {
+    private void addRow(
+            List<Row> rows, String name, String quantity, Function<Seed, Arm> arm, Function<Arm, Double> value) {
         List<Double> perSeed = seeds.values().stream()
                 .map(seed -> Optional.ofNullable(arm.apply(seed)).map(value).orElse(Double.NaN))
                 .toList();
@@ -351,13 +379,20 @@ public final class ChainStudy {
     /** The study as Markdown: every seed, mean and standard error, then each claim with its verdict. Nats are per document. */
     public String toMarkdown() {
         StringBuilder out = new StringBuilder();
-        String heads = seeds.keySet().stream().map(seed -> " seed " + seed + " |").collect(Collectors.joining());
+        String heads =
+                seeds.keySet().stream().map(seed -> " seed " + seed + " |").collect(Collectors.joining());
         out.append("| arm | quantity |").append(heads).append(" mean ± SE |\n");
         out.append("|---|---|").append("---|".repeat(seeds.size() + 1)).append('\n');
         for (Row row : rows()) {
-            out.append("| ").append(row.arm()).append(" | ").append(row.quantity()).append(" |");
+            out.append("| ")
+                    .append(row.arm())
+                    .append(" | ")
+                    .append(row.quantity())
+                    .append(" |");
             row.perSeed().forEach(value -> out.append(' ').append(text(value)).append(" |"));
-            out.append(' ').append(row.summary().map(ChainStudy::text).orElse("–")).append(" |\n");
+            out.append(' ')
+                    .append(row.summary().map(ChainStudy::text).orElse("–"))
+                    .append(" |\n");
         }
         out.append("\n| claim | verdict | figures |\n|---|---|---|\n");
         for (Criterion criterion : criteria()) {
@@ -377,14 +412,16 @@ public final class ChainStudy {
             var node = list.addObject().put("arm", row.arm()).put("quantity", row.quantity());
             var values = node.putArray("perSeed");
             row.perSeed().forEach(value -> values.add(finite(value)));
-            row.summary().ifPresent(summary -> node.put("mean", finite(summary.mean()))
-                    .put("standardError", finite(summary.standardError())));
+            row.summary()
+                    .ifPresent(summary -> node.put("mean", finite(summary.mean()))
+                            .put("standardError", finite(summary.standardError())));
         }
         var claims = root.putArray("criteria");
-        criteria().forEach(criterion -> claims.addObject()
-                .put("claim", criterion.claim())
-                .put("verdict", criterion.verdict().name())
-                .put("figures", criterion.figures()));
+        criteria()
+                .forEach(criterion -> claims.addObject()
+                        .put("claim", criterion.claim())
+                        .put("verdict", criterion.verdict().name())
+                        .put("figures", criterion.figures()));
         root.put("passes", passes());
         return JSON.writeValueAsString(root);
     }

@@ -47,11 +47,22 @@ public final class CotTask {
                     verdicts.size(),
                     share(verdicts.stream().filter(ChainWorld.Verdict::answer).count(), verdicts),
                     share(verdicts.stream().filter(ChainWorld.Verdict::exact).count(), verdicts),
-                    verdicts.stream().mapToDouble(ChainWorld.Verdict::steps).average().orElseThrow(),
+                    verdicts.stream()
+                            .mapToDouble(ChainWorld.Verdict::steps)
+                            .average()
+                            .orElseThrow(),
                     thinking
-                            ? share(verdicts.stream().filter(ChainWorld.Verdict::falsePositive).count(), verdicts)
+                            ? share(
+                                    verdicts.stream()
+                                            .filter(ChainWorld.Verdict::falsePositive)
+                                            .count(),
+                                    verdicts)
                             : 0,
-                    share(verdicts.stream().filter(ChainWorld.Verdict::wellFormed).count(), verdicts),
+                    share(
+                            verdicts.stream()
+                                    .filter(ChainWorld.Verdict::wellFormed)
+                                    .count(),
+                            verdicts),
                     List.copyOf(verdicts));
         }
 
@@ -68,7 +79,8 @@ public final class CotTask {
         List<Tokens> thoughts = model.complete(prompts, controls.endLatent(), longest);
         List<Tokens> answerPrompts = new ArrayList<>();
         for (int i = 0; i < problems.size(); i++) {
-            // an unclosed thought is closed by hand: the answer is still asked for, as it would be of a person who ran out of time
+            // an unclosed thought is closed by hand: the answer is still asked for, as it would be of a person who ran
+            // out of time
             Tokens end = closed(thoughts.get(i)) ? Tokens.of() : Tokens.of(controls.endLatent());
             answerPrompts.add(Tokens.concat(prompts.get(i), thoughts.get(i), end));
         }
@@ -106,11 +118,13 @@ public final class CotTask {
     }
 
     private List<Tokens> answers(Completer model, List<Tokens> prompts) {
-        return model.complete(prompts, world.controls().eos(), world.plan().readouts().size());
+        return model.complete(
+                prompts, world.controls().eos(), world.plan().readouts().size());
     }
 
     private boolean closed(Tokens thought) {
-        return !thought.isEmpty() && thought.at(thought.size() - 1) == world.controls().endLatent();
+        return !thought.isEmpty()
+                && thought.at(thought.size() - 1) == world.controls().endLatent();
     }
 
     private static ChainWorld.Verdict unclosed(ChainWorld.Verdict verdict) {

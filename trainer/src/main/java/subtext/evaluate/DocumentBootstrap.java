@@ -45,7 +45,8 @@ public record DocumentBootstrap(int replicates, double level, long seed) {
         int n = numerator.length;
         if (n == 0 || denominator.length != n) {
             throw new IllegalArgumentException(
-                    "documents: expected as many denominators as numerators and at least one, got " + denominator.length + " and " + n);
+                    "documents: expected as many denominators as numerators and at least one, got " + denominator.length
+                            + " and " + n);
         }
         double[] resampled = new double[replicates];
         long key = Philox.key(seed, "document bootstrap");
@@ -61,7 +62,8 @@ public record DocumentBootstrap(int replicates, double level, long seed) {
             resampled[r] = above / below;
         }
         Arrays.sort(resampled);
-        double estimate = Arrays.stream(numerator).sum() / Arrays.stream(denominator).sum();
+        double estimate =
+                Arrays.stream(numerator).sum() / Arrays.stream(denominator).sum();
         double bias = bias(resampled, estimate);
         double acceleration = acceleration(numerator, denominator);
         double tail = (1 - level) / 2;

@@ -93,7 +93,8 @@ public record EStepHealth(
             all.add(thoughts);
             addCentred(chunk, lengths, logWeights);
         }
-        int samples = chunks.stream().mapToInt(chunk -> chunk.samples().size()).max().orElseThrow();
+        int samples =
+                chunks.stream().mapToInt(chunk -> chunk.samples().size()).max().orElseThrow();
         double[] chosenLength = chunks.stream()
                 .filter(chunk -> chunk.chosen() >= 0)
                 .mapToDouble(chunk -> chunk.thought(chunk.chosen()).size())
@@ -104,7 +105,10 @@ public record EStepHealth(
                 over(chunks, chunk -> chunk.weights().ess() / chunk.weights().size()),
                 over(chunks, chunk -> chunk.weights().spread()),
                 over(chunks, chunk -> top(chunk.weights())),
-                chunks.stream().mapToDouble(chunk -> entropy(chunk.weights())).average().orElseThrow(),
+                chunks.stream()
+                        .mapToDouble(chunk -> entropy(chunk.weights()))
+                        .average()
+                        .orElseThrow(),
                 1 - (double) finished.size() / draws,
                 share(chunks, chunk -> chunk.weights().allZero()),
                 share(finished, Tokens::isEmpty),

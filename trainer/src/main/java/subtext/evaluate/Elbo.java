@@ -81,8 +81,7 @@ public record Elbo(int samples, Interval perDocument, Interval perToken, Interva
         return count;
     }
 
-    private static double[] perDocument(
-            Map<String, List<Weighed>> documents, ToDoubleFunction<Weighed> value) {
+    private static double[] perDocument(Map<String, List<Weighed>> documents, ToDoubleFunction<Weighed> value) {
         return documents.values().stream()
                 .mapToDouble(chunks -> chunks.stream().mapToDouble(value).sum())
                 .toArray();

@@ -18,10 +18,12 @@ public record PageTrend(double statistic, double pValue) {
     /** @param values [seed][treatment], treatments in the order in which they are expected to rise, 2 to 8 of them */
     public static PageTrend of(double[][] values) {
         if (values.length == 0 || values[0].length < 2 || values[0].length > MOST_TREATMENTS) {
-            throw new IllegalArgumentException("values: expected at least one seed with 2 to " + MOST_TREATMENTS + " treatments");
+            throw new IllegalArgumentException(
+                    "values: expected at least one seed with 2 to " + MOST_TREATMENTS + " treatments");
         }
         double statistic = 0;
-        Map<Long, Double> law = Map.of(0L, 1.0); // twice L so far -> probability; mid-ranks are halves, so twice L is whole
+        Map<Long, Double> law =
+                Map.of(0L, 1.0); // twice L so far -> probability; mid-ranks are halves, so twice L is whole
         for (double[] row : values) {
             if (row.length != values[0].length) {
                 throw new IllegalArgumentException(

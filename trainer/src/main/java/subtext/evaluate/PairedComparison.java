@@ -25,7 +25,11 @@ public record PairedComparison(Summary difference, int wins, int losses, int tie
             losses += differences[i] < 0 ? 1 : 0;
         }
         return new PairedComparison(
-                Summary.of(differences), wins, losses, a.length - wins - losses, upperTailOfFairCoin(wins, wins + losses));
+                Summary.of(differences),
+                wins,
+                losses,
+                a.length - wins - losses,
+                upperTailOfFairCoin(wins, wins + losses));
     }
 
     /** True if a is above b by more than so many standard errors of the difference. One pair alone decides nothing: false. */

@@ -17,7 +17,11 @@ public record Quantiles(double min, double lower, double median, double upper, d
         double[] sorted = values.clone();
         Arrays.sort(sorted);
         return new Quantiles(
-                ofSorted(sorted, 0), ofSorted(sorted, 0.25), ofSorted(sorted, 0.5), ofSorted(sorted, 0.75), ofSorted(sorted, 1));
+                ofSorted(sorted, 0),
+                ofSorted(sorted, 0.25),
+                ofSorted(sorted, 0.5),
+                ofSorted(sorted, 0.75),
+                ofSorted(sorted, 1));
     }
 
     /** The p-quantile, p in 0..1, of values in rising order. */

@@ -48,8 +48,7 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
                 "nats per document by which thoughts from the prior are worse than no thought",
                 "the model uses thoughts only when it has seen the answer; train longer or raise the share of prior order"),
         EMPTY_THOUGHTS(
-                "share of empty thoughts",
-                "the model skips thinking; check the warm-start thoughts for empty ones"),
+                "share of empty thoughts", "the model skips thinking; check the warm-start thoughts for empty ones"),
         UNEXPLAINED(
                 "share of chunks with no usable draw",
                 "these chunks are trained on without a thought; raise K or the limit on thought tokens"),

@@ -75,7 +75,8 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
                 from += chunk.length();
             }
             if (from != text.length()) {
-                throw new IllegalArgumentException("chunks: expected " + text.length() + " characters in all, got " + from);
+                throw new IllegalArgumentException(
+                        "chunks: expected " + text.length() + " characters in all, got " + from);
             }
             return thoughts;
         }
@@ -116,7 +117,9 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
 
     /** Documents 0 .. count - 1 of a split. */
     public List<TextDocument> documents(Split split, int count) {
-        return LongStream.range(0, count).mapToObj(index -> document(split, index)).toList();
+        return LongStream.range(0, count)
+                .mapToObj(index -> document(split, index))
+                .toList();
     }
 
     /** The question in words: {@code Start at 5. Apply c, a and f in turn.} */
@@ -148,7 +151,8 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
     private String steps(Problem problem, int from, int to) {
         StringBuilder text = new StringBuilder();
         for (int step = from + 1; step <= to; step++) {
-            int before = world.stateOf(step == 1 ? problem.question().at(0) : problem.thought().at(step - 2));
+            int before = world.stateOf(
+                    step == 1 ? problem.question().at(0) : problem.thought().at(step - 2));
             text.append(text.isEmpty() ? "" : " ")
                     .append(letter(problem.question(), step))
                     .append(" takes ")

@@ -143,7 +143,8 @@ public final class ChainWorld {
         return rules[generator][state];
     }
 
-    // ---- vocabulary: states, generators and the six control tokens, numbered by the tokenizer ------------------------------------
+    // ---- vocabulary: states, generators and the six control tokens, numbered by the tokenizer
+    // ------------------------------------
 
     /** Token id of a state. */
     public int state(int state) {
@@ -198,7 +199,8 @@ public final class ChainWorld {
         return String.valueOf((char) ('a' + generator));
     }
 
-    // ---- problems --------------------------------------------------------------------------------------------------------------
+    // ---- problems
+    // --------------------------------------------------------------------------------------------------------------
 
     /** How many problems each split can give. */
     public long splitSize() {
@@ -225,14 +227,17 @@ public final class ChainWorld {
             state = next(g, state);
             thought[step] = state(state);
         }
-        int[] answer = plan.readouts().stream().mapToInt(step -> thought[step - 1]).toArray();
+        int[] answer =
+                plan.readouts().stream().mapToInt(step -> thought[step - 1]).toArray();
         String id = "chain-" + plan.seed() + "-" + split.label() + "-" + index;
         return new Problem(id, Tokens.of(question), Tokens.of(thought), Tokens.of(answer));
     }
 
     /** Problems 0 .. count - 1 of a split. */
     public List<Problem> problems(Split split, int count) {
-        return LongStream.range(0, count).mapToObj(index -> problem(split, index)).toList();
+        return LongStream.range(0, count)
+                .mapToObj(index -> problem(split, index))
+                .toList();
     }
 
     /** The problem of an id that this world gave. */
@@ -247,7 +252,8 @@ public final class ChainWorld {
                 }
             }
         }
-        throw new IllegalArgumentException("id: expected one of this chain world (seed " + plan.seed() + "), got " + id);
+        throw new IllegalArgumentException(
+                "id: expected one of this chain world (seed " + plan.seed() + "), got " + id);
     }
 
     /**
@@ -272,7 +278,8 @@ public final class ChainWorld {
         return Tokens.of(thought);
     }
 
-    // ---- checks ----------------------------------------------------------------------------------------------------------------
+    // ---- checks
+    // ----------------------------------------------------------------------------------------------------------------
 
     /** True if the thought is {@code depth} states and nothing else. */
     public boolean wellFormed(Tokens thought) {

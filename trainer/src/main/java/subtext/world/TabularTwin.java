@@ -135,7 +135,8 @@ public final class TabularTwin implements LatentModel {
         return table[generator][state][next];
     }
 
-    // ---- the E-step's view -----------------------------------------------------------------------------------------------------
+    // ---- the E-step's view
+    // -----------------------------------------------------------------------------------------------------
 
     @Override
     public List<List<Sample>> drawPosterior(List<Question> questions, int samples, long key) {
@@ -236,7 +237,8 @@ public final class TabularTwin implements LatentModel {
         return new JointScore(logPrior, logLikelihood);
     }
 
-    // ---- exact quantities ------------------------------------------------------------------------------------------------------
+    // ---- exact quantities
+    // ------------------------------------------------------------------------------------------------------
 
     /** log p(x | q) in nats, by the forward recursion over all n^depth thoughts. */
     public double logLikelihood(Question question) {
@@ -324,14 +326,14 @@ public final class TabularTwin implements LatentModel {
         long right = problems.stream()
                 .filter(problem -> {
                     Tokens thought = greedyThought(problem.question());
-                    return thought.at(thought.size() - 1)
-                            == problem.thought().at(thought.size() - 1);
+                    return thought.at(thought.size() - 1) == problem.thought().at(thought.size() - 1);
                 })
                 .count();
         return (double) right / problems.size();
     }
 
-    // ---- expectation-maximisation on the table ---------------------------------------------------------------------------------
+    // ---- expectation-maximisation on the table
+    // ---------------------------------------------------------------------------------
 
     /** One iteration of exact EM: expected counts, then the table they give. Without smoothing the likelihood cannot fall. */
     public TabularTwin exactStep(List<Question> corpus, double smoothing) {
@@ -344,7 +346,8 @@ public final class TabularTwin implements LatentModel {
      * One iteration as the trainer makes it: draw K thoughts for each question, weigh them by p(z, x) / q(z), choose one, and learn the
      * table afresh from the chosen.
      */
-    public TabularTwin sampledStep(List<Question> corpus, int samples, Selection selection, double smoothing, long key) {
+    public TabularTwin sampledStep(
+            List<Question> corpus, int samples, Selection selection, double smoothing, long key) {
         Counts counts = new Counts(world);
         List<List<Sample>> drawn = drawPosterior(corpus, samples, Philox.key(key, "draw"));
         List<List<Tokens>> thoughts = drawn.stream()
@@ -356,9 +359,8 @@ public final class TabularTwin implements LatentModel {
             double[] logWeights = new double[samples];
             for (int k = 0; k < samples; k++) {
                 Sample sample = drawn.get(i).get(k);
-                logWeights[k] = sample.finished()
-                        ? scores.get(i).get(k).logJoint() - sample.logQ()
-                        : Double.NEGATIVE_INFINITY;
+                logWeights[k] =
+                        sample.finished() ? scores.get(i).get(k).logJoint() - sample.logQ() : Double.NEGATIVE_INFINITY;
             }
             Question question = corpus.get(i);
             int chosen = selection.choose(
@@ -370,7 +372,8 @@ public final class TabularTwin implements LatentModel {
         return counts.model(smoothing, noise, proposal);
     }
 
-    // ---- parts -----------------------------------------------------------------------------------------------------------------
+    // ---- parts
+    // -----------------------------------------------------------------------------------------------------------------
 
     private static Tokens withoutEnd(Sample sample) {
         Tokens tokens = sample.tokens();

@@ -19,7 +19,8 @@ class ChunkerTest {
         assertThat(splitter.split("It costs 3.50 dollars. Yes.")).containsExactly("It costs 3.50 dollars.", " Yes.");
         assertThat(splitter.split("Dr. Smith met J. Doe. They talked."))
                 .containsExactly("Dr. Smith met J. Doe.", " They talked.");
-        assertThat(splitter.split("First paragraph\n\nSecond one.")).containsExactly("First paragraph\n\n", "Second one.");
+        assertThat(splitter.split("First paragraph\n\nSecond one."))
+                .containsExactly("First paragraph\n\n", "Second one.");
         assertThat(splitter.split("你好。再见。")).containsExactly("你好。", "再见。");
         assertThat(splitter.split("")).isEmpty();
         assertThat(String.join("", splitter.split("   "))).isEqualTo("   ");
@@ -38,7 +39,8 @@ class ChunkerTest {
                 text.append(letters.charAt(draws.below(letters.length())));
             }
             assertThat(String.join("", splitter.split(text.toString()))).isEqualTo(text.toString());
-            assertThat(String.join("", new Chunker(seed, 3, 5).cut(text.toString()))).isEqualTo(text.toString());
+            assertThat(String.join("", new Chunker(seed, 3, 5).cut(text.toString())))
+                    .isEqualTo(text.toString());
         }
     }
 
@@ -54,10 +56,14 @@ class ChunkerTest {
             }
             List<String> chunks = new Chunker(9, mean, 40).cut(text.toString());
             // the last chunk takes what is left
-            chunks.subList(0, chunks.size() - 1).forEach(chunk -> lengths.add(splitter.split(chunk).size()));
+            chunks.subList(0, chunks.size() - 1)
+                    .forEach(chunk -> lengths.add(splitter.split(chunk).size()));
         }
         double average = lengths.stream().mapToInt(Integer::intValue).average().orElseThrow();
-        double variance = lengths.stream().mapToDouble(l -> (l - average) * (l - average)).average().orElseThrow();
+        double variance = lengths.stream()
+                .mapToDouble(l -> (l - average) * (l - average))
+                .average()
+                .orElseThrow();
         double n = lengths.size();
         assertThat(n).isGreaterThan(4_000);
         // dropping the last chunk of a text favours short ones a little: by about mean / chunks per text of the spread

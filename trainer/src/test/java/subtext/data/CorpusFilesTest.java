@@ -25,9 +25,14 @@ class CorpusFilesTest {
 
     @Test
     void marksLineEndsAndBlankLinesDoNotMatter() throws IOException {
-        List<Corpus.Record> plain = Corpus.read(write("a.jsonl", GOOD + "\n{\"text\":\"é\"}"), text, false).records();
-        assertThat(Corpus.read(write("b.jsonl", GOOD + "\r\n\r\n{\"text\":\"é\"}\r\n\n"), text, false).records()).isEqualTo(plain);
-        assertThat(Corpus.read(write("c.jsonl", "\uFEFF" + GOOD + "\n{\"text\":\"é\"}\n"), text, false).records()).isEqualTo(plain);
+        List<Corpus.Record> plain = Corpus.read(write("a.jsonl", GOOD + "\n{\"text\":\"é\"}"), text, false)
+                .records();
+        assertThat(Corpus.read(write("b.jsonl", GOOD + "\r\n\r\n{\"text\":\"é\"}\r\n\n"), text, false)
+                        .records())
+                .isEqualTo(plain);
+        assertThat(Corpus.read(write("c.jsonl", "\uFEFF" + GOOD + "\n{\"text\":\"é\"}\n"), text, false)
+                        .records())
+                .isEqualTo(plain);
     }
 
     /** Each with one good record before and one after: stop names file and line, skip counts and goes on. */
@@ -76,9 +81,12 @@ class CorpusFilesTest {
                     .isInstanceOf(EngineException.InvalidInput.class)
                     .hasMessageContaining("no usable document");
         }
-        assertThatThrownBy(() -> Corpus.read(folder.resolve("nowhere.jsonl"), text, false)).hasMessageContaining("no file");
-        assertThatThrownBy(() -> Corpus.read(write("data.csv", "a,b"), text, false)).hasMessageContaining(".jsonl");
-        assertThatThrownBy(() -> Corpus.read(write("all-bad.jsonl", "x\ny\n"), text, true)).hasMessageContaining("line 1");
+        assertThatThrownBy(() -> Corpus.read(folder.resolve("nowhere.jsonl"), text, false))
+                .hasMessageContaining("no file");
+        assertThatThrownBy(() -> Corpus.read(write("data.csv", "a,b"), text, false))
+                .hasMessageContaining(".jsonl");
+        assertThatThrownBy(() -> Corpus.read(write("all-bad.jsonl", "x\ny\n"), text, true))
+                .hasMessageContaining("line 1");
     }
 
     private Path write(String name, String content) throws IOException {
@@ -87,6 +95,9 @@ class CorpusFilesTest {
 
     private static Corpus.Mapping mapping(String context, String text, String thought, String id) {
         return new Corpus.Mapping(
-                Template.parse("context", context), Template.parse("text", text), Template.parse("thought", thought), id);
+                Template.parse("context", context),
+                Template.parse("text", text),
+                Template.parse("thought", thought),
+                id);
     }
 }

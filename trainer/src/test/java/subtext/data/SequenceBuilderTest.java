@@ -26,10 +26,14 @@ class SequenceBuilderTest {
         Draws draws = new Draws(seed);
         for (int r = 0; r < 500; r++) {
             Annotated annotated = random("d" + r, draws);
-            List<SequenceBuilder.Block> blocks = builder.parse(builder.build(annotated, r % 7).tokens());
-            Tokens text = Tokens.concat(blocks.stream().map(SequenceBuilder.Block::text).toArray(Tokens[]::new));
+            List<SequenceBuilder.Block> blocks =
+                    builder.parse(builder.build(annotated, r % 7).tokens());
+            Tokens text = Tokens.concat(
+                    blocks.stream().map(SequenceBuilder.Block::text).toArray(Tokens[]::new));
             assertThat(text).isEqualTo(annotated.document().text());
-            List<Tokens> thoughts = blocks.stream().flatMap(block -> thought(block.arrangement()).stream()).toList();
+            List<Tokens> thoughts = blocks.stream()
+                    .flatMap(block -> thought(block.arrangement()).stream())
+                    .toList();
             assertThat(thoughts)
                     .isEqualTo(annotated.thoughts().stream()
                             .flatMap(Optional::stream)
@@ -41,13 +45,16 @@ class SequenceBuilderTest {
     @Test
     void theTwoOrdersAreWrittenAsTheGrammarSays() {
         Annotated annotated = Annotated.with(
-                new Document("d", List.of(new Chunk(Tokens.of(1, 2), false), new Chunk(Tokens.of(3), true))), List.of(Tokens.of(7, 8)));
+                new Document("d", List.of(new Chunk(Tokens.of(1, 2), false), new Chunk(Tokens.of(3), true))),
+                List.of(Tokens.of(7, 8)));
         assertThat(new SequenceBuilder(CONTROL, 1, 1).build(annotated, 0).tokens())
                 .isEqualTo(Tokens.of(50, 1, 2, 52, 54, 7, 8, 53, 3, 51));
         assertThat(new SequenceBuilder(CONTROL, 1, 0).build(annotated, 0).tokens())
                 .isEqualTo(Tokens.of(50, 1, 2, 52, 53, 3, 52, 55, 7, 8, 53, 51));
-        assertThat(builder.build(Annotated.raw(annotated.document()), 0).tokens()).isEqualTo(Tokens.of(50, 1, 2, 3, 51));
-        assertThat(builder.posteriorPrompt(Tokens.of(1, 2), Tokens.of(3))).isEqualTo(Tokens.of(50, 1, 2, 52, 53, 3, 52, 55));
+        assertThat(builder.build(Annotated.raw(annotated.document()), 0).tokens())
+                .isEqualTo(Tokens.of(50, 1, 2, 3, 51));
+        assertThat(builder.posteriorPrompt(Tokens.of(1, 2), Tokens.of(3)))
+                .isEqualTo(Tokens.of(50, 1, 2, 52, 53, 3, 52, 55));
         assertThat(builder.priorPrompt(Tokens.of(1, 2))).isEqualTo(Tokens.of(50, 1, 2, 52, 54));
     }
 
@@ -61,7 +68,8 @@ class SequenceBuilderTest {
         int[] prior = new int[2];
         int alike = 0;
         for (int epoch = 0; epoch < epochs; epoch++) {
-            List<SequenceBuilder.Block> blocks = builder.parse(builder.build(annotated, epoch).tokens());
+            List<SequenceBuilder.Block> blocks =
+                    builder.parse(builder.build(annotated, epoch).tokens());
             boolean first = blocks.get(0).arrangement() instanceof Arrangement.Prior;
             boolean second = blocks.get(1).arrangement() instanceof Arrangement.Prior;
             prior[0] += first ? 1 : 0;
@@ -71,9 +79,10 @@ class SequenceBuilderTest {
         for (double share : new double[] {prior[0], prior[1], alike}) {
             assertThat(share / epochs).isBetween(0.5 - 2 / Math.sqrt(epochs), 0.5 + 2 / Math.sqrt(epochs));
         }
-        assertThat(builder.build(annotated, 5)
-                        .tokens())
-                .isEqualTo(new SequenceBuilder(CONTROL, 91, 0.5).build(annotated, 5).tokens());
+        assertThat(builder.build(annotated, 5).tokens())
+                .isEqualTo(new SequenceBuilder(CONTROL, 91, 0.5)
+                        .build(annotated, 5)
+                        .tokens());
     }
 
     @Test
@@ -98,7 +107,9 @@ class SequenceBuilderTest {
                 Tokens.of(50, 52, 53, 3, 51),
                 Tokens.of(50, 52, 53, 3, 52, 54, 7, 53, 51),
                 Tokens.of(50, 52, 51))) {
-            assertThatThrownBy(() -> builder.parse(bad)).isInstanceOf(IllegalArgumentException.class).hasMessageContaining("sequence: ");
+            assertThatThrownBy(() -> builder.parse(bad))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("sequence: ");
         }
     }
 
@@ -123,7 +134,8 @@ class SequenceBuilderTest {
         assertThat(epochs).doesNotHaveDuplicates();
         for (int i = 0; i < 200; i++) {
             int n = draws.below(4 * 37);
-            assertThat(Dataset.shuffled(documents, builder, 3).at(n).tokens()).isEqualTo(dataset.at(n).tokens());
+            assertThat(Dataset.shuffled(documents, builder, 3).at(n).tokens())
+                    .isEqualTo(dataset.at(n).tokens());
         }
     }
 
@@ -156,7 +168,8 @@ class SequenceBuilderTest {
         List<Sequence> pieces = new ArrayList<>();
         while (cursor.example() < 18) {
             BatchLoader.Batch batch = loader.load(cursor);
-            BatchLoader.Batch again = new BatchLoader(Dataset.shuffled(documents, builder, 7), context, 64).load(cursor);
+            BatchLoader.Batch again =
+                    new BatchLoader(Dataset.shuffled(documents, builder, 7), context, 64).load(cursor);
             assertThat(again.next()).isEqualTo(batch.next());
             assertThat(again.pieces().stream().map(Sequence::tokens).toList())
                     .isEqualTo(batch.pieces().stream().map(Sequence::tokens).toList());
@@ -187,7 +200,8 @@ class SequenceBuilderTest {
         for (int c = 0; c < n; c++) {
             boolean latent = c > 0 || draws.below(2) == 0;
             chunks.add(new Chunk(tokens(1 + draws.below(30), draws), latent));
-            thoughts.add(latent ? Optional.of(new Annotated.Thought(tokens(draws.below(10), draws), 1f)) : Optional.empty());
+            thoughts.add(
+                    latent ? Optional.of(new Annotated.Thought(tokens(draws.below(10), draws), 1f)) : Optional.empty());
         }
         return new Annotated(new Document(id, chunks), thoughts);
     }

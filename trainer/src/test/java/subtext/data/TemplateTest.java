@@ -19,8 +19,7 @@ class TemplateTest {
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
     /** A record in the form of GSM8K: a worked solution with calculator marks and the answer after four hashes. */
-    private static final JsonNode RECORD = JSON.readTree(
-            """
+    private static final JsonNode RECORD = JSON.readTree("""
             {"question": "Ann has 4 pens and buys 3. How many?",
              "answer": "She had 4.\\n4 + 3 = <<4+3=7>>7 pens.\\n#### 7", "n": 3, "list": [1]}
             """);

@@ -72,7 +72,8 @@ class EStepTest {
     void cutOffDrawsAreNeverChosenAndNoneFinishedMeansNoThought() {
         int raw = 0;
         for (int r = 0; r < 2_000; r++) {
-            for (Selection selection : List.of(new Selection.Resample(), new Selection.Uniform(), new Selection.Best())) {
+            for (Selection selection :
+                    List.of(new Selection.Resample(), new Selection.Uniform(), new Selection.Best())) {
                 LatentRecord record = new EStep(2, selection, Weighting.JOINT, Philox.key(73, r))
                         .explain(model, List.of(X1))
                         .get(0);
@@ -109,7 +110,8 @@ class EStepTest {
         }
         assertThat(parts).isEqualTo(whole);
         assertThat(step.explain(twin, questions.reversed()).reversed()).isEqualTo(whole);
-        assertThat(new EStep(4, new Selection.Resample(), Weighting.JOINT, 80).explain(twin, questions)).isNotEqualTo(whole);
+        assertThat(new EStep(4, new Selection.Resample(), Weighting.JOINT, 80).explain(twin, questions))
+                .isNotEqualTo(whole);
     }
 
     /** Weighing by p(x | z) alone cannot tell thoughts that fit the answer apart; the joint weight can. */
@@ -119,27 +121,38 @@ class EStepTest {
         TabularTwin twin = TabularTwin.warmStart(
                 world, world.problems(Split.WARM_START, 60), 0.02, 1e-6, new TabularTwin.Posterior(0.4));
         List<ChainWorld.Problem> problems = world.problems(Split.TRAIN, 300);
-        List<Question> questions =
-                problems.stream().map(problem -> Question.of(problem.document(), 1, 1)).toList();
-        double joint = correct(problems, new EStep(8, new Selection.Resample(), Weighting.JOINT, 83).explain(twin, questions));
-        double likelihood =
-                correct(problems, new EStep(8, new Selection.Resample(), Weighting.LIKELIHOOD, 83).explain(twin, questions));
+        List<Question> questions = problems.stream()
+                .map(problem -> Question.of(problem.document(), 1, 1))
+                .toList();
+        double joint =
+                correct(problems, new EStep(8, new Selection.Resample(), Weighting.JOINT, 83).explain(twin, questions));
+        double likelihood = correct(
+                problems, new EStep(8, new Selection.Resample(), Weighting.LIKELIHOOD, 83).explain(twin, questions));
         assertThat(joint).isGreaterThan(likelihood + 0.05);
     }
 
     private static double correct(List<ChainWorld.Problem> problems, List<LatentRecord> records) {
         int right = 0;
         for (int i = 0; i < problems.size(); i++) {
-            right += records.get(i).thought().filter(problems.get(i).thought()::equals).isPresent() ? 1 : 0;
+            right += records.get(i)
+                            .thought()
+                            .filter(problems.get(i).thought()::equals)
+                            .isPresent()
+                    ? 1
+                    : 0;
         }
         return (double) right / problems.size();
     }
 
     private LatentRecord explain(int samples, long key) {
-        return new EStep(samples, new Selection.Resample(), Weighting.JOINT, key).explain(model, List.of(X1)).get(0);
+        return new EStep(samples, new Selection.Resample(), Weighting.JOINT, key)
+                .explain(model, List.of(X1))
+                .get(0);
     }
 
     private static Summary weights(List<ScoredSample> draws, ToDoubleFunction<ScoredSample> logWeight) {
-        return Summary.of(draws.stream().mapToDouble(draw -> Math.exp(logWeight.applyAsDouble(draw))).toArray());
+        return Summary.of(draws.stream()
+                .mapToDouble(draw -> Math.exp(logWeight.applyAsDouble(draw)))
+                .toArray());
     }
 }

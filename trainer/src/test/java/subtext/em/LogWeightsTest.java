@@ -79,7 +79,8 @@ class LogWeightsTest {
             // a common factor of all weights changes the bound by its logarithm and nothing else
             double[] shifted = Arrays.stream(values).map(v -> v + 64).toArray();
             if (!weights.allZero()) {
-                assertThat(LogWeights.of(shifted).elbo()).isCloseTo(weights.elbo() + 64, within(1e-9 + 1e-14 * scale * 10));
+                assertThat(LogWeights.of(shifted).elbo())
+                        .isCloseTo(weights.elbo() + 64, within(1e-9 + 1e-14 * scale * 10));
             }
         }
     }
@@ -96,7 +97,8 @@ class LogWeightsTest {
     @Test
     void numbersThatAreNoWeightsAreRefused() {
         assertThatThrownBy(() -> LogWeights.of()).hasMessageContaining("at least one");
-        assertThatThrownBy(() -> LogWeights.of(0, Double.NaN)).hasMessage("logWeights[1]: expected finite or -inf, got NaN");
+        assertThatThrownBy(() -> LogWeights.of(0, Double.NaN))
+                .hasMessage("logWeights[1]: expected finite or -inf, got NaN");
         assertThatThrownBy(() -> LogWeights.of(Double.POSITIVE_INFINITY)).hasMessageContaining("got Infinity");
         assertThatThrownBy(() -> LogWeights.of(0, 0).elbo(3)).hasMessage("k: expected 1..2, got 3");
     }

@@ -50,7 +50,11 @@ class NeuralModelTest {
     @BeforeEach
     void open() {
         device = Device.open(Backend.CPU, DeviceOptions.defaults().withThreads(2));
-        llama = Llama.open(device, LlamaConfig.small(2, 32, 2, world.vocabulary(), 32), DType.F32, Llama.Capacity.scoring(512, 64));
+        llama = Llama.open(
+                device,
+                LlamaConfig.small(2, 32, 2, world.vocabulary(), 32),
+                DType.F32,
+                Llama.Capacity.scoring(512, 64));
         float[] weights = Initialisation.weights(llama.table(), 7);
         for (int i = 0; i < llama.table().decayed(); i++) {
             weights[i] *= 6; // far from uniform, as a trained network is
@@ -73,7 +77,8 @@ class NeuralModelTest {
     @Test
     void jointsEqualTheTrainingForward() {
         List<Tokens> thoughts = thoughts();
-        List<JointScore> scores = model.score(List.of(question), List.of(thoughts)).get(0);
+        List<JointScore> scores =
+                model.score(List.of(question), List.of(thoughts)).get(0);
         Tokens prompt = Tokens.concat(
                 Tokens.of(control.bos()), question.context(), Tokens.of(control.latent(), control.prior()));
         for (int i = 0; i < thoughts.size(); i++) {
@@ -153,8 +158,8 @@ class NeuralModelTest {
         }
         EStep step = new EStep(DRAWS, new Selection.Resample(), Weighting.JOINT, 17);
         List<ScoredSample> draws = step.explain(model, List.of(question)).get(0).samples();
-        Summary weights =
-                Summary.of(draws.stream().mapToDouble(draw -> Math.exp(draw.logWeight())).toArray());
+        Summary weights = Summary.of(
+                draws.stream().mapToDouble(draw -> Math.exp(draw.logWeight())).toArray());
         assertThat(weights.mean()).isCloseTo(evidence, within(3 * weights.standardError()));
         assertThat(weights.standardError()).as("the check is sharp").isLessThan(0.1 * evidence);
 
@@ -182,11 +187,13 @@ class NeuralModelTest {
                 .toList();
         List<List<Sample>> together = model.drawPosterior(questions, 6, 19);
         for (int i = 0; i < questions.size(); i++) {
-            assertThat(model.drawPosterior(List.of(questions.get(i)), 4, 19).get(0)).isEqualTo(together.get(i).subList(0, 4));
+            assertThat(model.drawPosterior(List.of(questions.get(i)), 4, 19).get(0))
+                    .isEqualTo(together.get(i).subList(0, 4));
         }
     }
 
-    // ---- parts -----------------------------------------------------------------------------------------------------------------
+    // ---- parts
+    // -----------------------------------------------------------------------------------------------------------------
 
     /** Every thought of at most two tokens, control tokens other than the closing marker included: the network may draw those. */
     private List<Tokens> thoughts() {

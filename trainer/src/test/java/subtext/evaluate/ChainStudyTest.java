@@ -40,8 +40,13 @@ class ChainStudyTest {
             StringBuilder out = new StringBuilder("{\"run\":\"r\",\"seeds\":[{\"seed\":" + seed + ",\"iterations\":[");
             double[] values = accuracy.get(k);
             for (int t = 0; t < values.length; t++) {
-                out.append(t == 0 ? "" : ",").append(String.format(
-                        Locale.ROOT, "{\"iteration\":%d,\"accuracy\":%.6f,\"elbo\":{\"1\":-9,\"8\":%f}}", t, values[t], bound - 3 + t));
+                out.append(t == 0 ? "" : ",")
+                        .append(String.format(
+                                Locale.ROOT,
+                                "{\"iteration\":%d,\"accuracy\":%.6f,\"elbo\":{\"1\":-9,\"8\":%f}}",
+                                t,
+                                values[t],
+                                bound - 3 + t));
             }
             out.append("],\"baselines\":[");
             List<String> arms = new ArrayList<>();
@@ -50,8 +55,12 @@ class ChainStudyTest {
                     "{\"name\":\"%s\",\"accuracy\":%.6f,%s}",
                     name,
                     value,
-                    name.startsWith("raw-") && !name.equals("raw-plus-teacher") ? "\"nll\":" + nll : "\"elbo\":{\"8\":-4.4}")));
-            return out.append(String.join(",", arms)).append("]}],\"wallSeconds\":1.5}").toString();
+                    name.startsWith("raw-") && !name.equals("raw-plus-teacher")
+                            ? "\"nll\":" + nll
+                            : "\"elbo\":{\"8\":-4.4}")));
+            return out.append(String.join(",", arms))
+                    .append("]}],\"wallSeconds\":1.5}")
+                    .toString();
         }
     }
 
@@ -82,30 +91,39 @@ class ChainStudyTest {
     /** Each claim is broken on its own; it fails, and it alone. */
     @Test
     void everyClaimCanFail() {
-        assertOnlyFailing("K=4: accuracy rises", seeds -> seeds.subList(0, 2).forEach(s -> s.accuracy.get(4)[2] = .5));
+        assertOnlyFailing(
+                "K=4: accuracy rises",
+                seeds -> seeds.subList(0, 2).forEach(s -> s.accuracy.get(4)[2] = .5));
         assertOnlyFailing("K=4: mean final accuracy", seeds -> {
             for (int i = 0; i < 5; i++) {
                 seeds.get(i).accuracy.put(4, new double[] {.16, .52 + JITTER[i], .60 + JITTER[i], .70 + JITTER[i]});
             }
         });
-        assertOnlyFailing("K=4: final accuracy above raw-total-flop", s -> s.forEach(x -> x.baselines.put("raw-total-flop-match", .86)));
+        assertOnlyFailing(
+                "K=4: final accuracy above raw-total-flop",
+                s -> s.forEach(x -> x.baselines.put("raw-total-flop-match", .86)));
         assertOnlyFailing("K=4: final accuracy above raw-plus-teacher", seeds -> {
             double[] noisy = {.99, .50, .95, .60, .99}; // above in mean, but not by two errors
             for (int i = 0; i < 5; i++) {
                 seeds.get(i).baselines.put("raw-plus-teacher", noisy[i]);
             }
         });
-        assertOnlyFailing("K=4: final accuracy above warm-step", s -> s.forEach(x -> x.baselines.put("warm-step-match", .90)));
+        assertOnlyFailing(
+                "K=4: final accuracy above warm-step", s -> s.forEach(x -> x.baselines.put("warm-step-match", .90)));
         assertOnlyFailing("K=4: final ELBO_8", s -> s.get(3).nll = 0.99);
         assertOnlyFailing("K=1: final accuracy", s -> s.forEach(x -> x.accuracy.get(1)[3] = .45));
-        assertOnlyFailing("mean accuracy at iteration 1", s -> s.forEach(x -> x.accuracy.get(2)[1] = .20));
+        assertOnlyFailing(
+                "mean accuracy at iteration 1", s -> s.forEach(x -> x.accuracy.get(2)[1] = .20));
         assertOnlyFailing("oracle", s -> s.forEach(x -> x.baselines.put("oracle", .98)));
     }
 
     @Test
     void oneSeedThatFallsIsForgivenAndTwoAreNot() {
-        assertThat(study(seeds -> seeds.get(0).accuracy.get(4)[2] = .1).passes()).isTrue();
-        assertThat(study(seeds -> seeds.subList(0, 2).forEach(s -> s.accuracy.get(4)[2] = .1)).passes()).isFalse();
+        assertThat(study(seeds -> seeds.get(0).accuracy.get(4)[2] = .1).passes())
+                .isTrue();
+        assertThat(study(seeds -> seeds.subList(0, 2).forEach(s -> s.accuracy.get(4)[2] = .1))
+                        .passes())
+                .isFalse();
     }
 
     @Test

@@ -34,7 +34,9 @@ class CotTaskTest {
 
         @Override
         public List<Tokens> complete(List<Tokens> prompts, int stopToken, int maxTokens) {
-            return prompts.stream().map(prompt -> complete(prompt, stopToken, maxTokens)).toList();
+            return prompts.stream()
+                    .map(prompt -> complete(prompt, stopToken, maxTokens))
+                    .toList();
         }
 
         private Tokens complete(Tokens prompt, int stopToken, int maxTokens) {
@@ -73,9 +75,7 @@ class CotTaskTest {
     @Test
     void unclosedThoughtsAreWrongButStillAnswered() {
         Completer rambling = (prompts, stop, most) -> prompts.stream()
-                .map(prompt -> stop == controls.endLatent()
-                        ? Tokens.of(new int[most])
-                        : answer(prompt))
+                .map(prompt -> stop == controls.endLatent() ? Tokens.of(new int[most]) : answer(prompt))
                 .toList();
         CotTask.Result result = task.withThought(rambling);
         assertThat(result.wellFormed()).isZero();
@@ -86,7 +86,9 @@ class CotTaskTest {
 
     @Test
     void constantAnswersAreAtChance() {
-        Completer constant = (prompts, stop, most) -> prompts.stream().map(p -> Tokens.of(world.state(3), world.state(3)).slice(0, Math.min(2, most))).toList();
+        Completer constant = (prompts, stop, most) -> prompts.stream()
+                .map(p -> Tokens.of(world.state(3), world.state(3)).slice(0, Math.min(2, most)))
+                .toList();
         // 150 problems, chance 1/16: 4 standard deviations either side
         assertThat(task.withoutThought(constant).accuracy()).isBetween(0.0, 0.142);
         assertThat(task.withoutThought(constant).falsePositives()).isZero();

@@ -23,8 +23,8 @@ class EStepHealthTest {
     /** Two chunks of two draws each; every figure below can be checked by hand. */
     @Test
     void figuresEqualTheHandComputedOnes() {
-        Drawn even = new Drawn(
-                Tokens.of(1, 2, 3), List.of(finished(1, 2, 3, 4), finished(5, 6)), LogWeights.of(-2, -2), 0);
+        Drawn even =
+                new Drawn(Tokens.of(1, 2, 3), List.of(finished(1, 2, 3, 4), finished(5, 6)), LogWeights.of(-2, -2), 0);
         Drawn half = new Drawn(Tokens.of(7), List.of(finished(5, 6), unfinished(8, 8)), LogWeights.of(-1, NONE), 0);
         EStepHealth health = EStepHealth.of(List.of(even, half));
 
@@ -45,7 +45,8 @@ class EStepHealthTest {
 
     @Test
     void chunksWithoutAnyUsableDrawAreCounted() {
-        Drawn none = new Drawn(Tokens.of(1), List.of(unfinished(1, 2), unfinished(1, 2)), LogWeights.of(NONE, NONE), -1);
+        Drawn none =
+                new Drawn(Tokens.of(1), List.of(unfinished(1, 2), unfinished(1, 2)), LogWeights.of(NONE, NONE), -1);
         EStepHealth health = EStepHealth.of(List.of(none));
         assertThat(health.unexplained()).isEqualTo(1);
         assertThat(health.cutOff()).isEqualTo(1);
@@ -63,63 +64,93 @@ class EStepHealthTest {
 
     @Test
     void aHealthyStepWarnsOfNothing() {
-        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(1)), Optional.empty())).isEmpty();
+        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(1)), Optional.empty()))
+                .isEmpty();
         EStepHealth first = EStepHealth.of(healthy(1));
-        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(2)), Optional.of(first))).isEmpty();
+        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(2)), Optional.of(first)))
+                .isEmpty();
     }
 
     /** Each ill on its own, made from the healthy step: its warning comes, and no other. */
     @Test
     void everyIllHasItsWarning() {
         EStepHealth first = EStepHealth.of(healthy(1));
-        assertOnly(Warning.Kind.WEIGHT_DEGENERACY, map((drawn, i) -> new Drawn(
-                drawn.text(), drawn.samples(), LogWeights.of(0, -20 - i % 2, -20 - i % 3, -20 - i % 5), 0)), first);
+        assertOnly(
+                Warning.Kind.WEIGHT_DEGENERACY,
+                map((drawn, i) -> new Drawn(
+                        drawn.text(), drawn.samples(), LogWeights.of(0, -20 - i % 2, -20 - i % 3, -20 - i % 5), 0)),
+                first);
         assertOnly(Warning.Kind.TRUNCATION, map((drawn, i) -> i % 8 == 0 ? cut(drawn) : drawn), first);
-        assertOnly(Warning.Kind.LENGTH_BIAS, map((drawn, i) -> new Drawn(
-                drawn.text(),
-                drawn.samples(),
-                LogWeights.of(drawn.samples().stream().mapToDouble(s -> -0.1 * s.tokens().size()).toArray()),
-                0)), first);
-        assertOnly(Warning.Kind.DIVERSITY_COLLAPSE, map((drawn, i) -> {
-            List<Sample> alike = drawn.samples().stream()
-                    .map(s -> sample(s, j -> (j * j + j) % 23 + (s.tokens().size() > 20 ? 5 : 0)))
-                    .toList();
-            return new Drawn(drawn.text(), alike, drawn.weights(), drawn.chosen());
-        }), first);
-        assertOnly(Warning.Kind.REPETITION, map((drawn, i) -> {
-            List<Sample> samples = new ArrayList<>(drawn.samples());
-            if (i % 10 == 0) {
-                int[] same = new int[samples.get(1).tokens().size() - 1];
-                Arrays.fill(same, 3);
-                samples.set(1, finished(same));
-            }
-            return new Drawn(drawn.text(), samples, drawn.weights(), drawn.chosen());
-        }), first);
-        assertOnly(Warning.Kind.COPYING, map((drawn, i) -> i % 10 != 0
-                ? drawn
-                : new Drawn(drawn.thought(drawn.chosen()), drawn.samples(), drawn.weights(), drawn.chosen())), first);
-        assertOnly(Warning.Kind.EMPTY_THOUGHTS, map((drawn, i) -> {
-            if (i % 4 != 0) {
-                return drawn;
-            }
-            List<Sample> samples = new ArrayList<>(drawn.samples());
-            samples.set(i / 4 % 4, finished());
-            return new Drawn(drawn.text(), samples, drawn.weights(), drawn.chosen());
-        }), first);
+        assertOnly(
+                Warning.Kind.LENGTH_BIAS,
+                map((drawn, i) -> new Drawn(
+                        drawn.text(),
+                        drawn.samples(),
+                        LogWeights.of(drawn.samples().stream()
+                                .mapToDouble(s -> -0.1 * s.tokens().size())
+                                .toArray()),
+                        0)),
+                first);
+        assertOnly(
+                Warning.Kind.DIVERSITY_COLLAPSE,
+                map((drawn, i) -> {
+                    List<Sample> alike = drawn.samples().stream()
+                            .map(s -> sample(
+                                    s, j -> (j * j + j) % 23 + (s.tokens().size() > 20 ? 5 : 0)))
+                            .toList();
+                    return new Drawn(drawn.text(), alike, drawn.weights(), drawn.chosen());
+                }),
+                first);
+        assertOnly(
+                Warning.Kind.REPETITION,
+                map((drawn, i) -> {
+                    List<Sample> samples = new ArrayList<>(drawn.samples());
+                    if (i % 10 == 0) {
+                        int[] same = new int[samples.get(1).tokens().size() - 1];
+                        Arrays.fill(same, 3);
+                        samples.set(1, finished(same));
+                    }
+                    return new Drawn(drawn.text(), samples, drawn.weights(), drawn.chosen());
+                }),
+                first);
+        assertOnly(
+                Warning.Kind.COPYING,
+                map((drawn, i) -> i % 10 != 0
+                        ? drawn
+                        : new Drawn(drawn.thought(drawn.chosen()), drawn.samples(), drawn.weights(), drawn.chosen())),
+                first);
+        assertOnly(
+                Warning.Kind.EMPTY_THOUGHTS,
+                map((drawn, i) -> {
+                    if (i % 4 != 0) {
+                        return drawn;
+                    }
+                    List<Sample> samples = new ArrayList<>(drawn.samples());
+                    samples.set(i / 4 % 4, finished());
+                    return new Drawn(drawn.text(), samples, drawn.weights(), drawn.chosen());
+                }),
+                first);
     }
 
     @Test
     void truncationStopsWhereItWarnsBefore() {
         EStepHealth some = EStepHealth.of(map((drawn, i) -> i % 8 == 0 ? cut(drawn) : drawn));
         EStepHealth many = EStepHealth.of(map((drawn, i) -> i % 2 == 0 ? cut(drawn) : drawn));
-        assertThat(Diagnosis.ofEStep(some, Optional.empty())).extracting(Warning::level).containsExactly(Warning.Level.WARN);
-        assertThat(Diagnosis.ofEStep(many, Optional.empty())).extracting(Warning::level).containsExactly(Warning.Level.STOP);
+        assertThat(Diagnosis.ofEStep(some, Optional.empty()))
+                .extracting(Warning::level)
+                .containsExactly(Warning.Level.WARN);
+        assertThat(Diagnosis.ofEStep(many, Optional.empty()))
+                .extracting(Warning::level)
+                .containsExactly(Warning.Level.STOP);
     }
 
     @Test
     void singleFiguresAreJudged() {
         assertThat(Diagnosis.ofLogProbMismatch(0)).isEmpty();
-        assertThat(Diagnosis.ofLogProbMismatch(1e-9)).get().extracting(Warning::level).isEqualTo(Warning.Level.STOP);
+        assertThat(Diagnosis.ofLogProbMismatch(1e-9))
+                .get()
+                .extracting(Warning::level)
+                .isEqualTo(Warning.Level.STOP);
         assertThat(Diagnosis.ofLogProbMismatch(Double.NaN)).isPresent();
         assertThat(Diagnosis.ofPriorGap(3.0, 3.1)).isEmpty();
         assertThat(Diagnosis.ofPriorGap(3.2, 3.1)).isPresent();
@@ -139,17 +170,20 @@ class EStepHealthTest {
     @Test
     void textMeasuresEqualHandCounts() {
         assertThat(ThoughtText.distinct(List.of(Tokens.of(1, 1, 1, 1)), 3)).isEqualTo(0.5);
-        assertThat(ThoughtText.distinct(List.of(Tokens.of(1, 2), Tokens.of(1, 2)), 1)).isEqualTo(0.5);
-        assertThat(ThoughtText.duplicateShare(List.of(
-                        List.of(Tokens.of(1), Tokens.of(1), Tokens.of(2)), List.of(Tokens.of(1)))))
+        assertThat(ThoughtText.distinct(List.of(Tokens.of(1, 2), Tokens.of(1, 2)), 1))
+                .isEqualTo(0.5);
+        assertThat(ThoughtText.duplicateShare(
+                        List.of(List.of(Tokens.of(1), Tokens.of(1), Tokens.of(2)), List.of(Tokens.of(1)))))
                 .isEqualTo(0.25);
-        assertThat(ThoughtText.overlap(Tokens.of(1, 2, 3, 9), Tokens.of(0, 1, 2, 3), 3)).isEqualTo(0.5);
+        assertThat(ThoughtText.overlap(Tokens.of(1, 2, 3, 9), Tokens.of(0, 1, 2, 3), 3))
+                .isEqualTo(0.5);
         assertThat(ThoughtText.overlap(Tokens.of(1, 2), Tokens.of(1, 2), 3)).isZero();
         assertThat(ThoughtText.compression(Tokens.of(new int[200]))).isGreaterThan(20);
         assertThat(ThoughtText.compression(Tokens.of())).isEqualTo(1);
     }
 
-    // ---- parts -----------------------------------------------------------------------------------------------------------------
+    // ---- parts
+    // -----------------------------------------------------------------------------------------------------------------
 
     private interface Change {
         Drawn apply(Drawn drawn, int i);
@@ -208,7 +242,8 @@ class EStepHealthTest {
     }
 
     private static void assertOnly(Warning.Kind kind, List<Drawn> chunks, EStepHealth first) {
-        assertThat(kinds(Diagnosis.ofEStep(EStepHealth.of(chunks), Optional.of(first)))).containsExactly(kind);
+        assertThat(kinds(Diagnosis.ofEStep(EStepHealth.of(chunks), Optional.of(first))))
+                .containsExactly(kind);
     }
 
     private static List<Warning.Kind> kinds(List<Warning> warnings) {

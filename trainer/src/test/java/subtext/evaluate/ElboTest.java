@@ -25,7 +25,8 @@ class ElboTest {
                 assertThat(bound).as("K=%d of %s", k, pool).isGreaterThanOrEqualTo(before - 1e-12);
                 before = bound;
             }
-            assertThat(Elbo.bound(pool, 1)).isCloseTo(Arrays.stream(values).average().orElseThrow(), within(1e-12));
+            assertThat(Elbo.bound(pool, 1))
+                    .isCloseTo(Arrays.stream(values).average().orElseThrow(), within(1e-12));
             assertThat(Elbo.bound(pool, 8)).isCloseTo(pool.elbo(), within(1e-12));
         }
     }
@@ -45,7 +46,8 @@ class ElboTest {
             sum += Math.log(weights / 8);
         }
         assertThat(Elbo.bound(LogWeights.of(values), 8)).isCloseTo(sum / 8, within(1e-12));
-        assertThat(Elbo.bound(LogWeights.of(values), 64)).isCloseTo(LogWeights.of(values).elbo(), within(1e-12));
+        assertThat(Elbo.bound(LogWeights.of(values), 64))
+                .isCloseTo(LogWeights.of(values).elbo(), within(1e-12));
     }
 
     /** Expectations 5.2: with log-weights normal of spread sigma, E[ELBO_4] is .33, 1.08, 3.9 against the true sigma^2 / 2. */
@@ -89,7 +91,8 @@ class ElboTest {
     @Test
     void oneUnfinishedDrawSinksTheBoundOfOneButNotOfTwo() {
         List<Elbo.Weighed> chunks = List.of(
-                new Elbo.Weighed("a", LogWeights.of(-1, NONE), 2, 10), new Elbo.Weighed("b", LogWeights.of(-1, -1), 2, 10));
+                new Elbo.Weighed("a", LogWeights.of(-1, NONE), 2, 10),
+                new Elbo.Weighed("b", LogWeights.of(-1, -1), 2, 10));
         List<Elbo> bounds = Elbo.of(chunks, List.of(1, 2), DocumentBootstrap.standard(1));
         assertThat(bounds.get(0).perDocument().estimate()).isEqualTo(NONE);
         assertThat(bounds.get(0).degenerate()).isEqualTo(1);

@@ -36,18 +36,25 @@ class StatisticsTest {
         assertThat(mixed.signTest()).isCloseTo(6.0 / 32, within(1e-15));
         assertThat(mixed.wins()).isEqualTo(4);
         assertThat(mixed.losses()).isEqualTo(1);
-        assertThat(PairedComparison.of(new double[] {1, 1, 1, 1, 1}, b).signTest()).isCloseTo(1.0 / 32, within(1e-15));
-        assertThat(PairedComparison.of(new double[] {1, 0, 0, 0, 0}, b).signTest()).isCloseTo(0.5, within(1e-15));
+        assertThat(PairedComparison.of(new double[] {1, 1, 1, 1, 1}, b).signTest())
+                .isCloseTo(1.0 / 32, within(1e-15));
+        assertThat(PairedComparison.of(new double[] {1, 0, 0, 0, 0}, b).signTest())
+                .isCloseTo(0.5, within(1e-15));
         assertThat(PairedComparison.upperTailOfFairCoin(0, 9)).isCloseTo(1, within(1e-12));
     }
 
     @Test
     void aboveByTwoErrorsNeedsMoreThanAHigherMean() {
         double[] base = {.5, .5, .5, .5, .5};
-        assertThat(PairedComparison.of(new double[] {.6, .6, .61, .59, .6}, base).aboveBy(2)).isTrue();
+        assertThat(PairedComparison.of(new double[] {.6, .6, .61, .59, .6}, base)
+                        .aboveBy(2))
+                .isTrue();
         // mean .04, standard error .0316 each way: above, but not by two errors
-        assertThat(PairedComparison.of(new double[] {.64, .44, .54, .6, .48}, base).aboveBy(2)).isFalse();
-        assertThat(PairedComparison.of(new double[] {.9}, new double[] {.1}).aboveBy(2)).isFalse();
+        assertThat(PairedComparison.of(new double[] {.64, .44, .54, .6, .48}, base)
+                        .aboveBy(2))
+                .isFalse();
+        assertThat(PairedComparison.of(new double[] {.9}, new double[] {.1}).aboveBy(2))
+                .isFalse();
     }
 
     /**
@@ -69,9 +76,12 @@ class StatisticsTest {
 
     @Test
     void correlationEqualsClosedForms() {
-        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {2, 4, 6})).isCloseTo(1, within(1e-15));
-        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {3, 2, 1})).isCloseTo(-1, within(1e-15));
-        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {5, 5, 5})).isZero();
+        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {2, 4, 6}))
+                .isCloseTo(1, within(1e-15));
+        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {3, 2, 1}))
+                .isCloseTo(-1, within(1e-15));
+        assertThat(Correlation.pearson(new double[] {1, 2, 3}, new double[] {5, 5, 5}))
+                .isZero();
         assertThat(Correlation.pearson(new double[] {0, 1, 9}, new double[] {1, 2, Double.NEGATIVE_INFINITY}))
                 .isCloseTo(1, within(1e-15));
     }

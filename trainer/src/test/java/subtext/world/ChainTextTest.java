@@ -27,12 +27,16 @@ class ChainTextTest {
     void aProblemReadsAsItShould() {
         Problem problem = world.problem(Split.TRAIN, 0);
         TextDocument document = new ChainText(world, 1).document(Split.TRAIN, 0);
-        String expected = "Start at " + world.stateOf(problem.question().at(0)) + ". Apply " + letters(problem, 1, 5) + " and "
-                + letters(problem, 6, 6) + " in turn. After step 3 the state is " + world.stateOf(problem.thought().at(2))
-                + ". After step 6 the state is " + world.stateOf(problem.thought().at(5)) + ".";
+        String expected =
+                "Start at " + world.stateOf(problem.question().at(0)) + ". Apply " + letters(problem, 1, 5) + " and "
+                        + letters(problem, 6, 6) + " in turn. After step 3 the state is "
+                        + world.stateOf(problem.thought().at(2))
+                        + ". After step 6 the state is "
+                        + world.stateOf(problem.thought().at(5)) + ".";
         assertThat(document.text()).isEqualTo(expected);
         assertThat(document.passages()).hasSize(2);
-        assertThat(ChainText.lastState(document.text())).hasValue(world.stateOf(problem.thought().at(5)));
+        assertThat(ChainText.lastState(document.text()))
+                .hasValue(world.stateOf(problem.thought().at(5)));
         assertThat(ChainText.lastState("no such thing")).isEmpty();
     }
 
@@ -55,7 +59,8 @@ class ChainTextTest {
                     steps++;
                 }
                 assertThat(steps).isEqualTo(3);
-                assertThat(ChainText.lastState(document.text().substring(passage.from(), passage.to()))).hasValue(state);
+                assertThat(ChainText.lastState(document.text().substring(passage.from(), passage.to())))
+                        .hasValue(state);
             }
         }
     }
@@ -79,12 +84,14 @@ class ChainTextTest {
             assertThat(thoughts).hasSameSizeAs(chunks);
             List<String> told = new ArrayList<>(thoughts);
             told.removeIf(String::isEmpty);
-            assertThat(String.join(" ", told)).isEqualTo(document.thought(0, document.text().length()));
+            assertThat(String.join(" ", told))
+                    .isEqualTo(document.thought(0, document.text().length()));
             thoughts.forEach(thought -> perChunk.add(thought.split("takes", -1).length - 1));
         }
         assertThat(perChunk).contains(0, 3, 6);
         TextDocument document = text.document(Split.TRAIN, 0);
-        assertThatThrownBy(() -> document.thoughts(List.of("too short"))).hasMessageContaining("characters in all, got 9");
+        assertThatThrownBy(() -> document.thoughts(List.of("too short")))
+                .hasMessageContaining("characters in all, got 9");
     }
 
     @Test
@@ -111,13 +118,15 @@ class ChainTextTest {
         assertThat(line.get("id").asString()).isEqualTo(document.id());
         assertThat(line.get("text").asString()).isEqualTo(document.text());
         assertThat(line.get("passages").size()).isEqualTo(6);
-        assertThat(line.get("thought").asString()).startsWith(line.get("passages").get(0).get("thought").asString());
+        assertThat(line.get("thought").asString())
+                .startsWith(line.get("passages").get(0).get("thought").asString());
     }
 
     private String letters(Problem problem, int from, int to) {
         List<String> letters = new ArrayList<>();
         for (int step = from; step <= to; step++) {
-            letters.add(String.valueOf((char) ('a' + world.generatorOf(problem.question().at(step)))));
+            letters.add(String.valueOf(
+                    (char) ('a' + world.generatorOf(problem.question().at(step)))));
         }
         return String.join(", ", letters);
     }

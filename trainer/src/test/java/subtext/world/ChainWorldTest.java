@@ -30,7 +30,11 @@ class ChainWorldTest {
         for (int g = 0; g < 8; g++) {
             int rule = g;
             int[] images = IntStream.range(0, 16).map(s -> world.next(rule, s)).toArray();
-            same += Arrays.equals(images, IntStream.range(0, 16).map(s -> other.next(rule, s)).toArray()) ? 1 : 0;
+            same += Arrays.equals(
+                            images,
+                            IntStream.range(0, 16).map(s -> other.next(rule, s)).toArray())
+                    ? 1
+                    : 0;
             Arrays.sort(images);
             assertThat(images).isEqualTo(all);
         }
@@ -49,7 +53,8 @@ class ChainWorldTest {
                 assertThat(problem.thought().at(t)).isEqualTo(world.state(state));
             }
             assertThat(problem.answer())
-                    .isEqualTo(Tokens.of(problem.thought().at(2), problem.thought().at(5)));
+                    .isEqualTo(
+                            Tokens.of(problem.thought().at(2), problem.thought().at(5)));
         }
     }
 
@@ -82,7 +87,8 @@ class ChainWorldTest {
         }
         assertThat(small.splitSize()).isEqualTo(5 * 27 / 4);
         assertThat(questions).hasSize(4 * (5 * 27 / 4));
-        assertThatThrownBy(() -> small.problem(Split.DEV, small.splitSize())).hasMessageContaining("index: expected 0..32");
+        assertThatThrownBy(() -> small.problem(Split.DEV, small.splitSize()))
+                .hasMessageContaining("index: expected 0..32");
     }
 
     /** Starts and rules of dealt problems are even: chi-square with 15 and 47 degrees of freedom, bounds passed once in 10,000. */
@@ -104,7 +110,8 @@ class ChainWorldTest {
     @Test
     void problemsDependOnSeedAndIndexAlone() {
         ChainWorld again = new ChainWorld(Plan.chain16(0));
-        assertThat(again.problem(Split.DEV, 17)).isEqualTo(world.problems(Split.DEV, 100).get(17));
+        assertThat(again.problem(Split.DEV, 17))
+                .isEqualTo(world.problems(Split.DEV, 100).get(17));
         assertThat(world.problem("chain-0-dev-17")).isEqualTo(world.problem(Split.DEV, 17));
         assertThat(world.problem("chain-0-warm-start-2")).isEqualTo(world.problem(Split.WARM_START, 2));
         assertThatThrownBy(() -> world.problem("chain-1-dev-17"))
@@ -179,11 +186,14 @@ class ChainWorldTest {
         int last = problem.answer().at(1);
         Tokens otherAnswer = Tokens.of(problem.answer().at(0), another(last));
         assertThat(world.answerCorrect(problem, otherAnswer)).isFalse();
-        assertThat(world.answerCorrect(problem, Tokens.of(another(problem.answer().at(0)), last))).isTrue();
+        assertThat(world.answerCorrect(
+                        problem, Tokens.of(another(problem.answer().at(0)), last)))
+                .isTrue();
         assertThat(world.answerCorrect(problem, Tokens.of(last))).isFalse();
 
         assertThat(world.wellFormed(problem.thought().slice(0, 5))).isFalse();
-        assertThat(world.wellFormed(Tokens.concat(problem.thought().slice(0, 5), Tokens.of(world.generator(0))))).isFalse();
+        assertThat(world.wellFormed(Tokens.concat(problem.thought().slice(0, 5), Tokens.of(world.generator(0)))))
+                .isFalse();
         assertThat(world.stepAccuracy(problem, problem.thought().slice(0, 3))).isEqualTo(0.5);
     }
 
@@ -201,6 +211,8 @@ class ChainWorldTest {
     }
 
     private static double chiSquare(double[] counts, double expected) {
-        return Arrays.stream(counts).map(c -> (c - expected) * (c - expected) / expected).sum();
+        return Arrays.stream(counts)
+                .map(c -> (c - expected) * (c - expected) / expected)
+                .sum();
     }
 }

@@ -26,7 +26,8 @@ final class ChiSquare {
             }
         }
         if (pooledExpected > 0) {
-            statistic += (pooledCount - pooledExpected) * (pooledCount - pooledExpected) / Math.max(pooledExpected, 1e-300);
+            statistic +=
+                    (pooledCount - pooledExpected) * (pooledCount - pooledExpected) / Math.max(pooledExpected, 1e-300);
             cells++;
         }
         return upperTail(statistic, cells - 1);
@@ -43,8 +44,24 @@ final class ChiSquare {
     private static double erfc(double x) {
         double t = 1 / (1 + 0.5 * Math.abs(x));
         double poly = -1.26551223
-                + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
-                + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
+                + t
+                        * (1.00002368
+                                + t
+                                        * (0.37409196
+                                                + t
+                                                        * (0.09678418
+                                                                + t
+                                                                        * (-0.18628806
+                                                                                + t
+                                                                                        * (0.27886807
+                                                                                                + t
+                                                                                                        * (-1.13520398
+                                                                                                                + t
+                                                                                                                        * (1.48851587
+                                                                                                                                + t
+                                                                                                                                        * (-0.82215223
+                                                                                                                                                + t
+                                                                                                                                                        * 0.17087277))))))));
         double value = t * Math.exp(-x * x + poly);
         return x >= 0 ? value : 2 - value;
     }

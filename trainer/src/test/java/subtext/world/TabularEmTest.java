@@ -26,7 +26,8 @@ class TabularEmTest {
     /** Mean over worlds of accuracy and of -log p(x | q), iteration 0 to 6. */
     private record Course(double[] accuracy, double[] nll) {}
 
-    private static Course course(int shown, int samples, TabularTwin.Proposal proposal, Selection selection, int iterations) {
+    private static Course course(
+            int shown, int samples, TabularTwin.Proposal proposal, Selection selection, int iterations) {
         double[] accuracy = new double[iterations + 1];
         double[] nll = new double[iterations + 1];
         for (int seed = 0; seed < WORLDS; seed++) {
@@ -34,8 +35,8 @@ class TabularEmTest {
             List<Problem> heldOut = world.problems(Split.HELD_OUT, 300);
             List<Question> heldOutQuestions = TabularTwinTest.questions(world, Split.HELD_OUT, 300);
             List<Question> corpus = TabularTwinTest.questions(world, Split.TRAIN, CORPUS);
-            TabularTwin twin = TabularTwin.warmStart(
-                    world, world.problems(Split.WARM_START, shown), SMOOTHING, NOISE, proposal);
+            TabularTwin twin =
+                    TabularTwin.warmStart(world, world.problems(Split.WARM_START, shown), SMOOTHING, NOISE, proposal);
             for (int t = 0; t <= iterations; t++) {
                 accuracy[t] += twin.accuracy(heldOut) / WORLDS;
                 nll[t] += twin.meanNll(heldOutQuestions) / WORLDS;
@@ -49,7 +50,9 @@ class TabularEmTest {
     void fourWeighedDrawsClimbFromAWeakStart() {
         Course course = course(20, 4, new TabularTwin.Prior(), new Selection.Resample(), 6);
         for (int t = 1; t <= 6; t++) {
-            assertThat(course.nll[t]).as("nats at iteration %d of %s", t, list(course.nll)).isLessThan(course.nll[t - 1] - 0.1);
+            assertThat(course.nll[t])
+                    .as("nats at iteration %d of %s", t, list(course.nll))
+                    .isLessThan(course.nll[t - 1] - 0.1);
             assertThat(course.accuracy[t]).as("accuracy at %d", t).isGreaterThan(course.accuracy[t - 1]);
         }
         assertThat(course.accuracy[0]).isLessThan(0.2);
@@ -86,7 +89,8 @@ class TabularEmTest {
             for (int j = 0; j < samples.length; j++) {
                 TabularTwin twin = start;
                 for (int t = 0; t < 3; t++) {
-                    twin = twin.sampledStep(corpus, samples[j], new Selection.Resample(), SMOOTHING, Philox.key(seed, t));
+                    twin = twin.sampledStep(
+                            corpus, samples[j], new Selection.Resample(), SMOOTHING, Philox.key(seed, t));
                 }
                 accuracy[seed][j] = twin.accuracy(heldOut);
             }
@@ -157,14 +161,19 @@ class TabularEmTest {
     void gapToTheExactStepShrinksWithSamples(long seed) {
         ChainWorld world = new ChainWorld(new Plan(6, 3, 4, List.of(2, 4), seed));
         List<Question> corpus = TabularTwinTest.questions(world, Split.TRAIN, 120);
-        TabularTwin twin = TabularTwin.warmStart(
-                world, world.problems(Split.WARM_START, 6), 0.3, 0.02, new TabularTwin.Prior());
+        TabularTwin twin =
+                TabularTwin.warmStart(world, world.problems(Split.WARM_START, 6), 0.3, 0.02, new TabularTwin.Prior());
         double exact = twin.exactStep(corpus, SMOOTHING).meanNll(corpus);
         List<Double> gaps = new ArrayList<>();
         for (int samples : new int[] {1, 8, 64}) {
             double mean = 0;
             for (int r = 0; r < 10; r++) {
-                mean += twin.sampledStep(corpus, samples, new Selection.Resample(), SMOOTHING, Philox.key(seed, samples, r))
+                mean += twin.sampledStep(
+                                        corpus,
+                                        samples,
+                                        new Selection.Resample(),
+                                        SMOOTHING,
+                                        Philox.key(seed, samples, r))
                                 .meanNll(corpus)
                         / 10;
             }

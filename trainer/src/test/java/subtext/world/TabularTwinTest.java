@@ -62,7 +62,9 @@ class TabularTwinTest {
     void everyProposalIsALawOverThoughts(TabularTwin.Proposal proposal) {
         TabularTwin twin = twin(proposal);
         for (Question question : questions) {
-            double sum = thoughts.stream().mapToDouble(z -> Math.exp(twin.logProposal(question, z))).sum();
+            double sum = thoughts.stream()
+                    .mapToDouble(z -> Math.exp(twin.logProposal(question, z)))
+                    .sum();
             assertThat(sum).isCloseTo(1, within(1e-12));
         }
     }
@@ -117,7 +119,9 @@ class TabularTwinTest {
             counts[index(thought)]++;
             assertThat(sample.logQ()).isCloseTo(twin.logProposal(question, thought), within(1e-12));
         }
-        double[] law = thoughts.stream().mapToDouble(z -> Math.exp(twin.logProposal(question, z))).toArray();
+        double[] law = thoughts.stream()
+                .mapToDouble(z -> Math.exp(twin.logProposal(question, z)))
+                .toArray();
         assertThat(ChiSquare.of(counts, law)).as("p-value, %s", proposal).isGreaterThan(1e-4);
     }
 
@@ -134,7 +138,8 @@ class TabularTwinTest {
                 weights[k] = Math.exp(drawn.at(k));
             }
             double mean = Arrays.stream(weights).average().orElseThrow();
-            double squares = Arrays.stream(weights).map(w -> (w - mean) * (w - mean)).sum();
+            double squares =
+                    Arrays.stream(weights).map(w -> (w - mean) * (w - mean)).sum();
             double standardError = Math.sqrt(squares / (n - 1) / n);
             // the exact posterior has constant weights, hence rounding instead of spread
             assertThat(mean).isCloseTo(Math.exp(twin.logLikelihood(question)), within(3 * standardError + 1e-12));
@@ -155,7 +160,8 @@ class TabularTwinTest {
         for (int i = 0; i < ks.length; i++) {
             double[] bounds = new double[repeats];
             for (int r = 0; r < repeats; r++) {
-                bounds[r] = logWeights(twin, question, ks[i], Philox.key(17, i, r)).elbo();
+                bounds[r] =
+                        logWeights(twin, question, ks[i], Philox.key(17, i, r)).elbo();
             }
             Summary summary = Summary.of(bounds);
             means[i] = summary.mean();
@@ -165,7 +171,9 @@ class TabularTwinTest {
             assertThat(means[i]).as("K=%d against log p", ks[i]).isLessThan(evidence + 3 * errors[i] + 1e-12);
             if (i > 0) {
                 double error = Math.hypot(errors[i], errors[i - 1]);
-                assertThat(means[i]).as("K=%d against %d", ks[i], ks[i - 1]).isGreaterThan(means[i - 1] - 3 * error - 1e-12);
+                assertThat(means[i])
+                        .as("K=%d against %d", ks[i], ks[i - 1])
+                        .isGreaterThan(means[i - 1] - 3 * error - 1e-12);
             }
         }
         if (proposal.equals(TabularTwin.Posterior.exact())) {
@@ -184,16 +192,24 @@ class TabularTwinTest {
     void resampledThoughtsGoFromTheProposalToThePosterior() {
         TabularTwin twin = twin(new TabularTwin.Mixed(0.4));
         Question question = questions.get(3);
-        double[] prior = thoughts.stream().mapToDouble(z -> Math.exp(twin.logProposal(question, z))).toArray();
+        double[] prior = thoughts.stream()
+                .mapToDouble(z -> Math.exp(twin.logProposal(question, z)))
+                .toArray();
         TabularTwin exact = twin.with(TabularTwin.Posterior.exact());
-        double[] posterior = thoughts.stream().mapToDouble(z -> Math.exp(exact.logProposal(question, z))).toArray();
+        double[] posterior = thoughts.stream()
+                .mapToDouble(z -> Math.exp(exact.logProposal(question, z)))
+                .toArray();
 
         double[] atOne = resampled(twin, question, 1, 20_000);
         double[] atMany = resampled(twin, question, 4_096, 1_500);
 
         assertThat(ChiSquare.of(atOne, prior)).as("K=1 against q").isGreaterThan(1e-4);
-        assertThat(ChiSquare.of(atOne, posterior)).as("K=1 against the posterior").isLessThan(1e-9);
-        assertThat(ChiSquare.of(atMany, posterior)).as("K=4096 against the posterior").isGreaterThan(1e-4);
+        assertThat(ChiSquare.of(atOne, posterior))
+                .as("K=1 against the posterior")
+                .isLessThan(1e-9);
+        assertThat(ChiSquare.of(atMany, posterior))
+                .as("K=4096 against the posterior")
+                .isGreaterThan(1e-4);
         assertThat(ChiSquare.of(atMany, prior)).as("K=4096 against q").isLessThan(1e-9);
     }
 
@@ -205,7 +221,8 @@ class TabularTwinTest {
         List<List<Sample>> together = twin.drawPosterior(questions, 8, 99);
         assertThat(twin.drawPosterior(questions.reversed(), 8, 99).reversed()).isEqualTo(together);
         for (int i = 0; i < questions.size(); i++) {
-            List<Sample> alone = twin.drawPosterior(List.of(questions.get(i)), 4, 99).get(0);
+            List<Sample> alone =
+                    twin.drawPosterior(List.of(questions.get(i)), 4, 99).get(0);
             assertThat(alone).isEqualTo(together.get(i).subList(0, 4));
         }
         assertThat(twin.drawPosterior(questions, 8, 100)).isNotEqualTo(together);
@@ -215,8 +232,16 @@ class TabularTwinTest {
     void thoughtsThatAreNoThoughtsHaveNoProbability() {
         TabularTwin twin = twin(new TabularTwin.Prior());
         Question question = questions.get(0);
-        for (Tokens bad : List.of(states(), states(0, 1, 2), states(0, 1, 2, 4), states(0, 1, 2, 3, 0), Tokens.of(world.controls().ids()).slice(0, 4))) {
-            assertThat(twin.score(List.of(question), List.of(List.of(bad))).get(0).get(0).logJoint())
+        for (Tokens bad : List.of(
+                states(),
+                states(0, 1, 2),
+                states(0, 1, 2, 4),
+                states(0, 1, 2, 3, 0),
+                Tokens.of(world.controls().ids()).slice(0, 4))) {
+            assertThat(twin.score(List.of(question), List.of(List.of(bad)))
+                            .get(0)
+                            .get(0)
+                            .logJoint())
                     .isEqualTo(Double.NEGATIVE_INFINITY);
             assertThat(twin.logProposal(question, bad)).isEqualTo(Double.NEGATIVE_INFINITY);
         }
@@ -225,22 +250,26 @@ class TabularTwinTest {
     /** Without noise some answers are impossible under a sharp table: no posterior, hence an unfinished draw and no weight. */
     @Test
     void impossibleTextsGiveUnfinishedDraws() {
-        TabularTwin sharp = TabularTwin.warmStart(
-                world, world.problems(Split.WARM_START, 40), 0, 0, TabularTwin.Posterior.exact());
+        TabularTwin sharp =
+                TabularTwin.warmStart(world, world.problems(Split.WARM_START, 40), 0, 0, TabularTwin.Posterior.exact());
         Question true0 = questions.get(0);
-        Tokens wrong = Tokens.of(world.state((world.stateOf(true0.text().at(0)) + 1) % 4), true0.text().at(1));
+        Tokens wrong = Tokens.of(
+                world.state((world.stateOf(true0.text().at(0)) + 1) % 4),
+                true0.text().at(1));
         Question impossible = new Question(true0.document(), true0.chunk(), true0.context(), wrong);
         assertThat(sharp.logLikelihood(impossible)).isEqualTo(Double.NEGATIVE_INFINITY);
         assertThat(sharp.drawPosterior(List.of(impossible), 3, 1).get(0)).noneMatch(Sample::finished);
         assertThat(sharp.drawPosterior(List.of(true0), 3, 1).get(0)).allMatch(Sample::finished);
     }
 
-    // ---- parts -----------------------------------------------------------------------------------------------------------------
+    // ---- parts
+    // -----------------------------------------------------------------------------------------------------------------
 
     private double[] resampled(TabularTwin twin, Question question, int samples, int repeats) {
         double[] counts = new double[thoughts.size()];
         for (int r = 0; r < repeats; r++) {
-            List<Sample> draws = twin.drawPosterior(List.of(question), samples, Philox.key(23, samples, r)).get(0);
+            List<Sample> draws = twin.drawPosterior(List.of(question), samples, Philox.key(23, samples, r))
+                    .get(0);
             LogWeights weights = weigh(twin, question, draws);
             int chosen = new Selection.Resample().choose(weights, Philox.key(29, samples, r));
             counts[index(thought(draws.get(chosen)))]++;
@@ -249,12 +278,16 @@ class TabularTwinTest {
     }
 
     private static LogWeights logWeights(TabularTwin twin, Question question, int samples, long key) {
-        return weigh(twin, question, twin.drawPosterior(List.of(question), samples, key).get(0));
+        return weigh(
+                twin,
+                question,
+                twin.drawPosterior(List.of(question), samples, key).get(0));
     }
 
     private static LogWeights weigh(TabularTwin twin, Question question, List<Sample> draws) {
         List<Tokens> thoughts = draws.stream().map(TabularTwinTest::thought).toList();
-        List<JointScore> scores = twin.score(List.of(question), List.of(thoughts)).get(0);
+        List<JointScore> scores =
+                twin.score(List.of(question), List.of(thoughts)).get(0);
         double[] logWeights = new double[draws.size()];
         for (int k = 0; k < logWeights.length; k++) {
             logWeights[k] = scores.get(k).logJoint() - draws.get(k).logQ();
