@@ -45,8 +45,7 @@ st_status allocate(st_device* device, std::unordered_map<void*, int64_t>& blocks
     *memory = nullptr;
     if (bytes < 0) return device->fail(ST_INVALID_ARGUMENT, "%s: bytes must not be negative, got %lld", what, (long long)bytes);
     void* p = nullptr;
-    const uint64_t rounded = (static_cast<uint64_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
-    if (posix_memalign(&p, kAlignment, rounded ? rounded : kAlignment)) p = nullptr;
+    if (posix_memalign(&p, kAlignment, bytes ? static_cast<size_t>(bytes) : 1)) p = nullptr;
     if (!p) {
         return device->fail(ST_OUT_OF_MEMORY, "%s: no %lld bytes of host memory; a smaller batch or model needs less", what,
                             (long long)bytes);
