@@ -69,8 +69,9 @@ st_status launched(st_device *device, const char *kernel);
 #define ST_REQUIRE_DTYPE(device, dtype, op)                                                                          \
     do {                                                                                                             \
         if ((dtype) != ST_F32 && (dtype) != ST_BF16)                                                                 \
-            return st::fail((device), ST_UNSUPPORTED, "%s: dtype %d has no CUDA kernel, use ST_F32 (0) or ST_BF16 (1)", \
-                            (op), static_cast<int>(dtype));                                                          \
+            return st::fail((device), (dtype) == ST_F64 ? ST_UNSUPPORTED : ST_INVALID_ARGUMENT,                      \
+                            "%s: dtype %d has no CUDA kernel, use ST_F32 (0) or ST_BF16 (1)", (op),                  \
+                            static_cast<int>(dtype));                                                                \
     } while (0)
 
 /// Runs `statement` with T the storage type of `dtype`: ST_BY_DTYPE(dtype, return forward<T>(...));

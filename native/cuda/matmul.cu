@@ -12,11 +12,24 @@
 namespace st {
 namespace {
 
+/// Sums of nothing: c = residual or 0; c += 0 leaves it.
+template <Layout layout>
+st_status emptyChain(st_device *device, const Product &p) {
+    if (layout == Layout::TN || p.c == p.residual) return ST_OK;
+    const size_t bytes = static_cast<size_t>(p.M) * p.N * (p.wideC ? 4 : 2);
+    if (p.residual != nullptr)
+        ST_CUDA(device, cudaMemcpyAsync(p.c, p.residual, bytes, cudaMemcpyDeviceToDevice, device->stream));
+    else
+        ST_CUDA(device, cudaMemsetAsync(p.c, 0, bytes, device->stream));
+    return ST_OK;
+}
+
 template <Layout layout>
 st_status product(st_device *device, const char *op, const Product &p, st_dtype dtype) {
     ST_REQUIRE(device, p.M >= 0 && p.N >= 0 && p.K >= 0, "%s: M %lld, N %lld or K %lld is negative", op, static_cast<long long>(p.M),
                static_cast<long long>(p.N), static_cast<long long>(p.K));
-    if (p.M == 0 || p.N == 0 || p.K == 0) return ST_OK;
+    if (p.M == 0 || p.N == 0) return ST_OK;
+    if (p.K == 0) return emptyChain<layout>(device, p);
     if (dtype == ST_F32) return f32::run<layout>(device, p);
 #if !defined(ST_CUDA_EMULATED)
     if (device->wgmma && sm90::fits<layout>(p)) return sm90::run<layout>(device, p);

@@ -109,7 +109,8 @@ int64_t st_sum_squares_scratch_bytes(st_device *, int64_t n) { return n > 0 ? st
 
 st_status st_sum_squares(st_device *device, double *out, const void *x, void *scratch, int64_t n, st_dtype dtype) {
     if (dtype != ST_F32)
-        return st::fail(device, ST_UNSUPPORTED, "st_sum_squares: dtype %d has no CUDA kernel, gradients are ST_F32 (0)", dtype);
+        return st::fail(device, dtype == ST_F64 ? ST_UNSUPPORTED : ST_INVALID_ARGUMENT,
+                        "st_sum_squares: dtype %d has no CUDA kernel, gradients are ST_F32 (0)", dtype);
     ST_REQUIRE(device, n >= 0, "st_sum_squares: n %lld is negative", static_cast<long long>(n));
     if (n == 0) {
         ST_CUDA(device, cudaMemsetAsync(out, 0, sizeof *out, device->stream));  // the sum of nothing

@@ -25,6 +25,8 @@
  *    same bits on the same device, and the result of a row does not depend on the other rows of the call. Attention visits the
  *    keys of a query in blocks of 64 absolute positions, the same in training, prefill, scoring and decoding, so that all of
  *    them agree bit for bit.
+ *  - Nothing turns a value that is not finite into a finite result. In attention on a GPU, a key or value that is not finite may also
+ *    show in rows of the same tile that are masked from it.
  *  - A non-NULL pointer must be valid; the library checks sizes and dtypes, not addresses.
  */
 #ifndef SUBTEXT_H
