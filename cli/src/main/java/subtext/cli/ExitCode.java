@@ -20,9 +20,7 @@ enum ExitCode {
     /** Training diverged. */
     NUMERIC(5),
     /** {@code verify} found something wrong. */
-    VERIFICATION(7),
-    /** Stopped before the end; {@code --resume} goes on. */
-    STOPPED(75);
+    VERIFICATION(7);
 
     private final int code;
 

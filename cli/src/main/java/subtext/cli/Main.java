@@ -37,7 +37,6 @@ import subtext.run.Spelling;
             "4:resources: memory, disk, device",
             "5:training diverged",
             "7:verification failed",
-            "75:stopped early, can be resumed",
             "130,143:stopped by a signal; em and train go on with --resume"
         },
         footerHeading = "%nExamples:%n",
