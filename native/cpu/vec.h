@@ -167,9 +167,12 @@ ST_INLINE typename V<T>::N nativeFma(typename V<T>::N a, typename V<T>::N b, typ
 #else
 #if ST_SOFT_FMA
     if constexpr (sizeof(T) == 4) {
-        const Pair low = sumToOdd(Pair{a[0], a[1]} * Pair{b[0], b[1]}, Pair{c[0], c[1]});
-        const Pair high = sumToOdd(Pair{a[2], a[3]} * Pair{b[2], b[3]}, Pair{c[2], c[3]});
-        return typename V<T>::N{static_cast<T>(low[0]), static_cast<T>(low[1]), static_cast<T>(high[0]), static_cast<T>(high[1])};
+        typedef float Half __attribute__((vector_size(8)));
+        const auto lower = [](typename V<T>::N v) { return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1), Pair); };
+        const auto upper = [](typename V<T>::N v) { return __builtin_convertvector(__builtin_shufflevector(v, v, 2, 3), Pair); };
+        const Half low = __builtin_convertvector(sumToOdd(lower(a) * lower(b), lower(c)), Half);
+        const Half high = __builtin_convertvector(sumToOdd(upper(a) * upper(b), upper(c)), Half);
+        return __builtin_shufflevector(low, high, 0, 1, 2, 3);
     }
 #endif
     for (int j = 0; j < kRegisterBytes / (int)sizeof(T); j++) {
