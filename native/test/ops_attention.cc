@@ -304,13 +304,14 @@ void testNotANumber(Trial& t) {
     in.write(qkv);
     forward(z);
     const Values a = y.read(), b = z.read();
+    const bool cpu = t.device.property(ST_COMPUTE_CAPABILITY) == 0;  // a GPU's tile may hold masked rows' NaN (subtext.h)
     const int64_t end = *std::upper_bound(s.cuSeqlens.begin(), s.cuSeqlens.end(), static_cast<int32_t>(odd));
     for (int64_t n = 0; n < s.N; n++) {
         const bool sees = n >= odd && n < end && (!s.window || n - odd < s.window);
         for (int64_t c = 0; c < s.H * s.D; c++) {
             const int64_t i = n * s.H * s.D + c;
             if (sees) t.require(!std::isfinite(b[i]), format("row %lld hides a NaN of row %lld", (long long)n, (long long)odd));
-            else if (t.device->property(ST_COMPUTE_CAPABILITY) == 0) t.require(a[i] == b[i], format("a NaN of row %lld reaches row %lld", (long long)odd, (long long)n));
+            else if (cpu) t.require(a[i] == b[i], format("a NaN of row %lld reaches row %lld", (long long)odd, (long long)n));
         }
     }
 }
