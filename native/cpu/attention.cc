@@ -135,10 +135,69 @@ ST_INLINE T softmaxRow(T* score, int64_t low, int64_t limit, T scale, T* m, T* l
         store(score + j * L, p);
         total = total + p;
     }
-    const T factor = before == now ? T(1) : exponential1<T>(before - now);
     *m = now;
+    if (before == T(-INFINITY)) {  // nothing was summed before
+        *l = sum(total);
+        return T(1);
+    }
+    const T factor = before == now ? T(1) : exponential1<T>(before - now);
     *l = fusedMultiplyAdd(*l, factor, sum(total));
     return factor;
+}
+
+/// o += p v for R rows of which row i sees `shared + i` keys: the sums of a tile on the diagonal, in registers throughout.
+template <class T, int R, int NV>
+ST_INLINE void causalTile(T* o, int64_t ldo, const T* p, int64_t ldp, const T* v, int64_t ldv, int64_t shared) {
+    typedef typename V<T>::N N;
+    constexpr int L = V<T>::lanes, Q = kRegisters;
+    N acc[R][NV * Q];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) {
+            const V<T> x = load(o + i * ldo + j * L);
+#pragma GCC unroll 4
+            for (int q = 0; q < Q; q++) acc[i][j * Q + q] = x.r[q];
+        }
+    }
+    const auto step = [&](const T* row, const T* weights, int first) __attribute__((always_inline)) {
+        N x[NV * Q];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) {
+            const V<T> y = load(row + j * L);
+#pragma GCC unroll 4
+            for (int q = 0; q < Q; q++) x[j * Q + q] = y.r[q];
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++) {
+            if (i < first) continue;
+            const N w = broadcast<T>(weights[i * ldp]).r[0];
+#pragma GCC unroll 16
+            for (int j = 0; j < NV * Q; j++) acc[i][j] = nativeFma<T>(w, x[j], acc[i][j]);
+        }
+    };
+    for (int64_t k = 0; k < shared; k++) step(v + k * ldv, p + k, 0);
+#pragma GCC unroll 16
+    for (int k = 0; k < R - 1; k++) step(v + (shared + k) * ldv, p + shared + k, k + 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) {
+            V<T> x;
+#pragma GCC unroll 4
+            for (int q = 0; q < Q; q++) x.r[q] = acc[i][j * Q + q];
+            store(o + i * ldo + j * L, x);
+        }
+    }
+}
+template <class T>
+__attribute__((noinline)) void causalRows(T* o, int64_t Dp, const T* p, const T* v, int64_t ldv, int64_t shared) {
+    constexpr int64_t L = V<T>::lanes;
+    int64_t d = 0;
+    for (; d + kTileVectors * L <= Dp; d += kTileVectors * L) {
+        causalTile<T, kTileRows, kTileVectors>(o + d, Dp, p, kBlock, v + d, ldv, shared);
+    }
+    for (; d < Dp; d += L) causalTile<T, kTileRows, 1>(o + d, Dp, p, kBlock, v + d, ldv, shared);
 }
 
 template <class S>
@@ -206,10 +265,14 @@ void attentionForward(const AttentionPlan* plan, int64_t s, int64_t kv, int64_t 
                         const V<T> f = broadcast<T>(factor);
                         for (int64_t d = 0; d < Dp; d += L) store(o + i * Dp + d, load(o + i * Dp + d) * f);
                     }
-                    if (low < highest) {
+                    if (low < highest) {  // keys that only the first rows of the tile see: those with a window
                         product<T, AWalk::rows, true>(o + i * Dp, Dp, 1, Dp, highest - low, desk.score + i * kBlock + low, kBlock,
                                                       value.at + low * value.stride, value.stride, true);
                     }
+                }
+                if (tileRows == kTileRows && widest == narrowest + kTileRows - 1 && highest == 0) {
+                    causalRows(o, Dp, desk.score, value.at, value.stride, narrowest);
+                    continue;
                 }
                 product<T, AWalk::rows, true>(o, Dp, tileRows, Dp, narrowest - highest, desk.score + highest, kBlock,
                                               value.at + highest * value.stride, value.stride, true);
@@ -224,15 +287,20 @@ void attentionForward(const AttentionPlan* plan, int64_t s, int64_t kv, int64_t 
         }
     }
 
+    for (int64_t i = 0; i < G * rows; i += L) {  // a full vector may be read and written: the desk is cut that way
+        const V<T> l = load(desk.l + i);
+        store(desk.m + i, load(desk.m + i) + logarithm(l));
+        store(desk.l + i, broadcast<T>(1) / l);
+    }
     for (int64_t g = 0; g < G; g++) {
         const int64_t head = kv * G + g;
         for (int64_t r = 0; r < rows; r++) {
             const int64_t state = g * rows + r;
-            const V<T> inverse = broadcast<T>(T(1) / desk.l[state]);
+            const V<T> inverse = broadcast<T>(desk.l[state]);
             S* y = static_cast<S*>(plan->y) + ((row0 + r) * H + head) * D;
             const T* o = desk.o + state * Dp;
             eachVector<T>(D, [&](int64_t d, int64_t lanes) { store(y + d, load(o + d) * inverse, lanes); });
-            if (plan->lse) static_cast<T*>(plan->lse)[(row0 + r) * H + head] = desk.m[state] + logarithm1<T>(desk.l[state]);
+            if (plan->lse) static_cast<T*>(plan->lse)[(row0 + r) * H + head] = desk.m[state];
         }
     }
 }
@@ -279,8 +347,15 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
                 const int64_t rows = least(kBlock, end - r0);
                 const Rows<T> q = rowsOf(desk.q, Dp, qkv + r0 * stride + h * D, stride, rows, D);
                 const Rows<T> d = rowsOf(desk.dy, Dp, dy + (r0 * H + h) * D, H * D, rows, D);
-                product<T, AWalk::rows, true>(desk.score, kBlock, rows, nv, D, q.at, q.stride, desk.kT, kBlock, false);
-                product<T, AWalk::rows, true>(desk.dp, kBlock, rows, nv, D, d.at, d.stride, desk.vT, kBlock, false);
+                const bool diagonal = r0 == block;  // here row r sees keys 0 .. r alone, and tiles beyond it are left out
+                for (int64_t r = 0; r < rows; r += kTileRows) {
+                    const int64_t tileRows = least(kTileRows, rows - r);
+                    const int64_t columns = diagonal ? least(nv, (r + tileRows + L - 1) / L * L) : nv;
+                    product<T, AWalk::rows, true>(desk.score + r * kBlock, kBlock, tileRows, columns, D, q.at + r * q.stride, q.stride, desk.kT,
+                                                  kBlock, false);
+                    product<T, AWalk::rows, true>(desk.dp + r * kBlock, kBlock, tileRows, columns, D, d.at + r * d.stride, d.stride, desk.vT,
+                                                  kBlock, false);
+                }
                 for (int64_t r = 0; r < rows; r++) {
                     const int64_t position = r0 + r;
                     const int64_t limit = least(n, position + 1 - block), low = most(0, position - window + 1 - block);
@@ -289,6 +364,11 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
                     for (int64_t j = 0; j < nv; j += L) {
                         T* pAt = desk.score + r * kBlock + j;
                         T* dAt = desk.dp + r * kBlock + j;
+                        if (j >= limit || j + L <= low) {
+                            store(pAt, zero<T>());
+                            store(dAt, zero<T>());
+                            continue;
+                        }
                         const I<T> seen = lanesBetween<T>(low - j, limit - j);
                         const V<T> p = exponential(load(pAt) * sv - l);
                         const V<T> ds = p * (load(dAt) - del) * sv;
@@ -296,9 +376,18 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
                         store(dAt, select(seen, ds, zero<T>()));
                     }
                 }
-                product<T, AWalk::columns, true>(desk.dv, Dp, n, Dp, rows, desk.score, kBlock, d.at, d.stride, true);
-                product<T, AWalk::columns, true>(desk.dk, Dp, n, Dp, rows, desk.dp, kBlock, q.at, q.stride, true);
-                product<T, AWalk::rows, false>(dq + (r0 * H + h) * D, H * D, rows, D, n, desk.dp, kBlock, key.at, key.stride, true);
+                for (int64_t j = 0; j < n; j += kTileRows) {
+                    const int64_t keysHere = least(kTileRows, n - j), from = diagonal ? j : 0;  // rows before `from` do not see key j
+                    product<T, AWalk::columns, true>(desk.dv + j * Dp, Dp, keysHere, Dp, rows - from, desk.score + from * kBlock + j, kBlock,
+                                                     d.at + from * d.stride, d.stride, true);
+                    product<T, AWalk::columns, true>(desk.dk + j * Dp, Dp, keysHere, Dp, rows - from, desk.dp + from * kBlock + j, kBlock,
+                                                     q.at + from * q.stride, q.stride, true);
+                }
+                for (int64_t r = 0; r < rows; r += kTileRows) {
+                    const int64_t tileRows = least(kTileRows, rows - r), seen = diagonal ? least(n, r + tileRows) : n;
+                    product<T, AWalk::rows, false>(dq + ((r0 + r) * H + h) * D, H * D, tileRows, D, seen, desk.dp + r * kBlock, kBlock, key.at,
+                                                   key.stride, true);
+                }
             }
         }
         for (int64_t j = 0; j < n; j++) {

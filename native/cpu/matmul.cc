@@ -104,6 +104,14 @@ void runStrip(T* c, int64_t ldc, int64_t rows, int64_t columns, int64_t depth, c
     }
 }
 
+/// Asks for the lines of `rows` rows of `bytes` bytes: the next strip comes from far while this one is computed.
+ST_INLINE void prefetchRows(const void* first, int64_t stride, int64_t rows, int64_t bytes) {
+    for (int64_t i = 0; i < rows; i++) {
+        const char* row = static_cast<const char*>(first) + i * stride;
+        for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b, 0, 2);
+    }
+}
+
 struct Held {  // which block of b the thread's scratch holds
     int64_t serial, block, k0;
 };
@@ -140,6 +148,9 @@ void matmul(const MatmulPlan* plan, int64_t from, int64_t to, void* scratch) {
                 T* c = direct ? static_cast<T*>(plan->c) + (m0 + i) * N + n0 : rest + (oneBlock ? 0 : i * plan->columns);
                 const int64_t ldc = direct ? N : plan->columns;
                 const bool add = k0 > 0 || plan->layout == tn;
+                const int64_t following = least(kTileRows, rows - i - r);
+                if (plan->layout != tn) prefetchRows(a + (m0 + i + r) * K + k0, K * sizeof(S), following, depth * sizeof(S));
+                if (add && direct) prefetchRows(c + r * ldc, ldc * sizeof(T), following, columns * sizeof(T));
                 if (plan->layout == tn) {
                     packColumns<S>(packedA, a, M, m0 + i, M, k0, depth);
                     runStrip<T, AWalk::columns>(c, ldc, r, columns, depth, packedA, kTileRows, packedB, add);

@@ -19,14 +19,59 @@ ST_INLINE V<float> gumbelOf(const uint32_t bits[16]) {
     return -logarithm(c / w - logarithm(w));
 }
 
-/// Noise of the vocabulary entries 16 * group .. 16 * group + 15.
-ST_INLINE V<float> noise(uint64_t key, int32_t position, int64_t group) {
-    uint32_t bits[16];
-    for (int b = 0; b < 4; b++) {
-        const st::PhiloxBlock block = st::sampleNoise(key, position, static_cast<uint32_t>(4 * group + b));
-        for (int j = 0; j < 4; j++) bits[4 * b + j] = block.x[j];
+/// Low halves of the lanes times m, as 64 bits.
+ST_INLINE I<double> timesWord(I<double> a, uint32_t m) {
+#if ST_AVX512
+    a.r[0] = reinterpret_cast<Native<double>::ints>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a.r[0]), _mm512_set1_epi64(m)));
+#elif ST_AVX2
+    ST_EACH a.r[i] = reinterpret_cast<Native<double>::ints>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a.r[i]), _mm256_set1_epi64x(m)));
+#else
+    ST_EACH for (int j = 0; j < kRegisterBytes / 8; j++) {
+        a.r[i][j] = static_cast<int64_t>(static_cast<uint64_t>(static_cast<uint32_t>(a.r[i][j])) * m);
     }
-    return gumbelOf(bits);
+#endif
+    return a;
+}
+
+/// Noise of the vocabulary entries 32 * group .. 32 * group + 31: the Philox blocks of st::sampleNoise, eight side by side in the low
+/// halves of 64-bit lanes.
+ST_INLINE void noise(float* out, uint64_t key, int32_t position, int64_t group) {
+    constexpr int Q = kRegisters;
+    I<double> c0 = laneNumbers<double>(), c1, c2, c3;
+    for (int i = 0; i < Q; i++) {
+        c0.r[i] += 8 * group;
+        c1.r[i] = c0.r[i] - c0.r[i] + static_cast<int64_t>(static_cast<uint32_t>(position));
+        c2.r[i] = c0.r[i] - c0.r[i] + 0x53544758;
+        c3.r[i] = c0.r[i] - c0.r[i];
+    }
+    uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; round++) {
+        const I<double> a = timesWord(c0, 0xD2511F53u), b = timesWord(c2, 0xCD9E8D57u);
+        for (int i = 0; i < Q; i++) {
+            const auto high = [](Native<double>::ints x) { return (x >> 32) & 0xFFFFFFFFll; };
+            c0.r[i] = high(b.r[i]) ^ c1.r[i] ^ static_cast<int64_t>(k0);
+            c2.r[i] = high(a.r[i]) ^ c3.r[i] ^ static_cast<int64_t>(k1);
+            c1.r[i] = b.r[i] & 0xFFFFFFFFll;
+            c3.r[i] = a.r[i] & 0xFFFFFFFFll;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    uint64_t first[8], second[8];
+    for (int i = 0; i < Q; i++) {
+        c0.r[i] |= c1.r[i] << 32;
+        c2.r[i] |= c3.r[i] << 32;
+    }
+    memcpy(first, &c0, 64);
+    memcpy(second, &c2, 64);
+    uint32_t bits[32];
+    for (int b = 0; b < 8; b++) {
+        memcpy(bits + 4 * b, first + b, 8);
+        memcpy(bits + 4 * b + 2, second + b, 8);
+    }
+    store(out, gumbelOf(bits));
+    store(out + 16, gumbelOf(bits + 16));
 }
 
 template <class T>
@@ -63,19 +108,12 @@ void sample(int32_t* token, void* logProb, const void* logits, const uint64_t* k
         if (temperature == 0) {
             best = argMax<T>(vocabulary, [&](int64_t i, int64_t lanes) { return load(row + i, lanes); });
         } else {
+            float g[32];
             best = argMax<T>(vocabulary, [&](int64_t i, int64_t lanes) {
-                const V<float> g = noise(key[n], position[n], i / 16);
-                V<T> gt;
-                if constexpr (sizeof(T) == 4) {
-                    gt = g;
-                } else {
-                    float f[16];
-                    double d[8];
-                    store(f, g);
-                    for (int j = 0; j < 8; j++) d[j] = f[i % 16 + j];
-                    gt = load(d);
-                }
-                return load(row + i, lanes) / tv + gt;
+                if (i % 32 == 0) noise(g, key[n], position[n], i / 32);
+                T part[V<T>::lanes];
+                for (int j = 0; j < V<T>::lanes; j++) part[j] = g[i % 32 + j];
+                return load(row + i, lanes) / tv + load(part);
             });
         }
         const int64_t at = best.at < 0 ? 0 : best.at;

@@ -80,26 +80,24 @@ void runGrad(Device& device, const Settings& settings, const std::vector<Op>& op
 #if defined(__x86_64__)
 typedef float Lanes16 __attribute__((vector_size(64)));
 typedef float Lanes8 __attribute__((vector_size(32)));
-/// Ten independent chains of fused multiply-adds; returns flops done.
-template <class Lanes, int N>
-__attribute__((always_inline)) inline double chains(int64_t rounds, float* sink) {
-    Lanes x[10], a = Lanes{} + 1.0f, b = Lanes{} + 1e-9f;
-    for (int i = 0; i < 10; i++) x[i] = Lanes{} + static_cast<float>(i);
-    for (int64_t r = 0; r < rounds; r++) {
-#pragma GCC unroll 10
-        for (int i = 0; i < 10; i++) x[i] = x[i] * a + b;
+/// Eight independent chains of fused multiply-adds; returns flops done. In assembly: a compiler would simplify a loop
+/// without purpose, or keep it in memory.
+#define ST_CHAINS(name, isa, Lanes)                                                                                               \
+    __attribute__((target(isa))) double name(int64_t rounds, float* sink) {                                                       \
+        Lanes a = Lanes{} + 0.999f, b = Lanes{} + 0.001f;                                                                         \
+        Lanes x0 = a, x1 = b, x2 = a, x3 = b, x4 = a, x5 = b, x6 = a, x7 = b;                                                     \
+        for (int64_t r = 0; r < rounds; r++) {                                                                                    \
+            asm volatile("vfmadd213ps %9, %8, %0\n vfmadd213ps %9, %8, %1\n vfmadd213ps %9, %8, %2\n vfmadd213ps %9, %8, %3\n"      \
+                         "vfmadd213ps %9, %8, %4\n vfmadd213ps %9, %8, %5\n vfmadd213ps %9, %8, %6\n vfmadd213ps %9, %8, %7\n"      \
+                         : "+v"(x0), "+v"(x1), "+v"(x2), "+v"(x3), "+v"(x4), "+v"(x5), "+v"(x6), "+v"(x7)                         \
+                         : "v"(a), "v"(b));                                                                                       \
+        }                                                                                                                         \
+        Lanes total = x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7;                                                                      \
+        *sink = total[0];                                                                                                         \
+        return static_cast<double>(rounds) * 8 * (sizeof(Lanes) / 4) * 2;                                                         \
     }
-    Lanes total = Lanes{};
-    for (int i = 0; i < 10; i++) total += x[i];
-    *sink = total[0];
-    return static_cast<double>(rounds) * 10 * N * 2;
-}
-__attribute__((target("avx512f"), optimize("fp-contract=fast"))) double chains512(int64_t rounds, float* sink) {
-    return chains<Lanes16, 16>(rounds, sink);
-}
-__attribute__((target("avx2,fma"), optimize("fp-contract=fast"))) double chains256(int64_t rounds, float* sink) {
-    return chains<Lanes8, 8>(rounds, sink);
-}
+ST_CHAINS(chains512, "avx512f", Lanes16)
+ST_CHAINS(chains256, "avx2,fma", Lanes8)
 #endif
 
 /// f32 fused multiply-adds the processor does a second with that many threads, 0 where unknown.
@@ -108,7 +106,7 @@ double processorCeiling(const std::string& path, int threads) {
     if (path != "avx512" && path != "avx2") return 0;
     const auto run = path == "avx512" ? chains512 : chains256;
     double best = 0;
-    for (int repeat = 0; repeat < 5; repeat++) {
+    for (int repeat = 0; repeat < 10; repeat++) {
         std::vector<std::thread> workers;
         std::vector<double> rates(threads);
         for (int t = 0; t < threads; t++) {
@@ -116,7 +114,7 @@ double processorCeiling(const std::string& path, int threads) {
                 float sink;
                 timespec from, to;
                 clock_gettime(CLOCK_MONOTONIC, &from);
-                const double flops = run(1000000, &sink);
+                const double flops = run(3000000, &sink);
                 clock_gettime(CLOCK_MONOTONIC, &to);
                 rates[t] = flops / (static_cast<double>(to.tv_sec - from.tv_sec) + 1e-9 * static_cast<double>(to.tv_nsec - from.tv_nsec));
             });
