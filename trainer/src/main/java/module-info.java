@@ -11,8 +11,12 @@ module subtext.trainer {
     exports subtext.world;
 
     // records are read and written by Jackson
-    opens subtext.em to tools.jackson.databind;
-    opens subtext.run to tools.jackson.databind;
-    opens subtext.train to tools.jackson.databind;
-    opens subtext.data to tools.jackson.databind;
+    opens subtext.em to
+            tools.jackson.databind;
+    opens subtext.run to
+            tools.jackson.databind;
+    opens subtext.train to
+            tools.jackson.databind;
+    opens subtext.data to
+            tools.jackson.databind;
 }

@@ -173,14 +173,17 @@ public class KernelBenchmark {
     @Benchmark
     public void attentionForward(Operands o, Work work) {
         product(
-                o, work, () -> o.state.k.attentionForward(o.y, o.lse, o.qkv, o.cuSeqlens, o.length, o.shape),
+                o,
+                work,
+                () -> o.state.k.attentionForward(o.y, o.lse, o.qkv, o.cuSeqlens, o.length, o.shape),
                 1.0 * o.rows * o.length * o.width);
     }
 
     @Benchmark
     public void attentionBackward(Operands o, Work work) {
         product(
-                o, work,
+                o,
+                work,
                 () -> o.state.k.attentionBackward(
                         o.qkvGradient, o.x, o.y, o.qkv, o.lse, o.cuSeqlens, o.attentionScratch, o.length, o.shape),
                 2.5 * o.rows * o.length * o.width);
@@ -188,13 +191,19 @@ public class KernelBenchmark {
 
     @Benchmark
     public void rmsnormForward(Operands o, Work work) {
-        moving(o, work, () -> o.state.k.rmsnormForward(o.y, o.rstd, o.x, o.norm, 1e-5), 2.0 * o.rows * o.width * o.size);
+        moving(
+                o,
+                work,
+                () -> o.state.k.rmsnormForward(o.y, o.rstd, o.x, o.norm, 1e-5),
+                2.0 * o.rows * o.width * o.size);
     }
 
     @Benchmark
     public void rmsnormBackward(Operands o, Work work) {
         moving(
-                o, work, () -> o.state.k.rmsnormBackward(o.y, o.normGradient, o.x, o.x, o.norm, o.rstd, o.normScratch),
+                o,
+                work,
+                () -> o.state.k.rmsnormBackward(o.y, o.normGradient, o.x, o.x, o.norm, o.rstd, o.normScratch),
                 4.0 * o.rows * o.width * o.size);
     }
 
@@ -206,28 +215,35 @@ public class KernelBenchmark {
     @Benchmark
     public void swigluBackward(Operands o, Work work) {
         moving(
-                o, work, () -> o.state.k.swigluBackward(o.gateUpGradient, o.hiddenRows, o.gateUp),
+                o,
+                work,
+                () -> o.state.k.swigluBackward(o.gateUpGradient, o.hiddenRows, o.gateUp),
                 5.0 * o.rows * o.hidden * o.size);
     }
 
     @Benchmark
     public void rope(Operands o, Work work) {
         moving(
-                o, work, () -> o.state.k.rope(o.qkv, o.position, o.table, 2L * o.width / 64, 64, 1),
+                o,
+                work,
+                () -> o.state.k.rope(o.qkv, o.position, o.table, 2L * o.width / 64, 64, 1),
                 4.0 * o.rows * o.width * o.size);
     }
 
     @Benchmark
     public void crossEntropy(Operands o, Work work) {
         moving(
-                o, work, () -> o.state.k.crossEntropy(o.loss, null, o.logits, o.target, o.weight, o.vocabulary),
+                o,
+                work,
+                () -> o.state.k.crossEntropy(o.loss, null, o.logits, o.target, o.weight, o.vocabulary),
                 1.0 * o.rows * o.vocabulary * o.state.dtype.real().bytes());
     }
 
     @Benchmark
     public void sample(Operands o, Work work) {
         moving(
-                o, work,
+                o,
+                work,
                 () -> o.state.k.sample(
                         o.token, o.loss, o.logits, o.key, o.position, o.sampleScratch, o.vocabulary, 1, 0, 1),
                 1.0 * o.rows * o.vocabulary * o.state.dtype.real().bytes());
@@ -238,7 +254,9 @@ public class KernelBenchmark {
     public void adamw(Operands o, Work work) {
         Tensor[] t = o.optimizer;
         moving(
-                o, work, () -> o.state.k.adamw(t[0], t[0], t[1], t[2], t[3], 1, 1e-4, 0.9, 0.95, 1e-8, 0.01, 1),
+                o,
+                work,
+                () -> o.state.k.adamw(t[0], t[0], t[1], t[2], t[3], 1, 1e-4, 0.9, 0.95, 1e-8, 0.01, 1),
                 7.0 * t[0].bytes());
     }
 

@@ -65,7 +65,8 @@ public final class Measure {
         }
 
         LlamaConfig config(int context) {
-            return new LlamaConfig(layers, width, heads, kvHeads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, tied);
+            return new LlamaConfig(
+                    layers, width, heads, kvHeads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, tied);
         }
     }
 
@@ -90,13 +91,18 @@ public final class Measure {
         int rounds;
 
         Device open() {
-            return Device.open(backend, DeviceOptions.defaults().withThreads(threads).withMatmul(matmul));
+            return Device.open(
+                    backend, DeviceOptions.defaults().withThreads(threads).withMatmul(matmul));
         }
 
         String describe(Device device) {
             return "\"shape\":\"%s\",\"device\":\"%s\",\"path\":\"%s\",\"dtype\":\"%s\",\"matmul\":\"%s\",\"vendor\":\"%s\""
                     .formatted(
-                            shape.name().toLowerCase(Locale.ROOT), device.info().name(), device.info().path(), dtype, matmul,
+                            shape.name().toLowerCase(Locale.ROOT),
+                            device.info().name(),
+                            device.info().path(),
+                            dtype,
+                            matmul,
                             device.vendorMatmul().orElse("none"));
         }
     }
@@ -125,7 +131,10 @@ public final class Measure {
     }
 
     /** Forward, backward, clipping by global norm and AdamW, as the trainer does them. */
-    @Command(name = "train", description = "One training step over packed sequences of equal length.", mixinStandardHelpOptions = true)
+    @Command(
+            name = "train",
+            description = "One training step over packed sequences of equal length.",
+            mixinStandardHelpOptions = true)
     static final class Train implements Callable<Integer> {
         @CommandLine.Mixin
         Place place;
@@ -169,12 +178,19 @@ public final class Measure {
                     double step = median(seconds);
                     double matrices = llama.table().decayed()
                             - (config.tied() ? 0 : (double) config.paddedVocabulary() * config.width());
-                    double flops = rows * (6 * matrices + 6.0 * config.layers() * config.heads() * config.headDim() * length);
+                    double flops =
+                            rows * (6 * matrices + 6.0 * config.layers() * config.heads() * config.headDim() * length);
                     System.out.printf(
                             Locale.ROOT,
                             "{\"what\":\"train\",\"engine\":\"subtext\",%s,\"sequences\":%d,\"length\":%d,\"loss\":%.4f,"
                                     + "\"millis\":%.3f,\"tokensPerSecond\":%.1f,\"tflops\":%.3f,\"peakBytes\":%d}%n",
-                            place.describe(device), sequences, length, loss, step * 1e3, rows / step, flops / step / 1e12,
+                            place.describe(device),
+                            sequences,
+                            length,
+                            loss,
+                            step * 1e3,
+                            rows / step,
+                            flops / step / 1e12,
                             device.allocatedBytes());
                 }
             }
@@ -183,7 +199,10 @@ public final class Measure {
     }
 
     /** K samples of each prompt behind a shared prefix, exact log-probabilities included; then their scores behind another. */
-    @Command(name = "draw", description = "Draws and scores samples of shared prompts.", mixinStandardHelpOptions = true)
+    @Command(
+            name = "draw",
+            description = "Draws and scores samples of shared prompts.",
+            mixinStandardHelpOptions = true)
     static final class Draw implements Callable<Integer> {
         @CommandLine.Mixin
         Place place;
@@ -213,15 +232,17 @@ public final class Measure {
                 List<Prompt> asked = new ArrayList<>();
                 for (int p = 0; p < prompts; p++) {
                     asked.add(new Prompt(
-                            Tokens.of(ids(random, promptTokens, config.vocabulary())), random.longs(samples).toArray()));
+                            Tokens.of(ids(random, promptTokens, config.vocabulary())),
+                            random.longs(samples).toArray()));
                 }
                 Sampling law = Sampling.exact(Sampling.NO_STOP, tokens);
                 double[] drawing = new double[place.rounds];
                 double[] scoring = new double[place.rounds];
                 double difference = 0;
-                try (Generator generator =
-                                new Generator(llama, Generator.Limits.fit(llama, promptTokens, tokens, prompts, samples));
-                        Scorer scorer = score ? new Scorer(llama, Scorer.Limits.fit(llama, promptTokens, tokens)) : null) {
+                try (Generator generator = new Generator(
+                                llama, Generator.Limits.fit(llama, promptTokens, tokens, prompts, samples));
+                        Scorer scorer =
+                                score ? new Scorer(llama, Scorer.Limits.fit(llama, promptTokens, tokens)) : null) {
                     for (int round = -1; round < place.rounds; round++) {
                         long start = System.nanoTime();
                         List<List<Sample>> drawn = generator.draw(asked, law);
@@ -240,11 +261,19 @@ public final class Measure {
                         Locale.ROOT,
                         "{\"what\":\"sample\",\"engine\":\"subtext\",%s,\"prompts\":%d,\"samples\":%d,\"prompt\":%d,\"tokens\":%d,"
                                 + "\"seconds\":%.4f,\"tokensPerSecond\":%.1f%s,\"bytes\":%d}%n",
-                        place.describe(device), prompts, samples, promptTokens, tokens, median(drawing), count / median(drawing),
+                        place.describe(device),
+                        prompts,
+                        samples,
+                        promptTokens,
+                        tokens,
+                        median(drawing),
+                        count / median(drawing),
                         score
                                 ? String.format(
-                                        Locale.ROOT, ",\"scoreTokensPerSecond\":%.1f,\"largestLogProbDifference\":%s",
-                                        count / median(scoring), difference)
+                                        Locale.ROOT,
+                                        ",\"scoreTokensPerSecond\":%.1f,\"largestLogProbDifference\":%s",
+                                        count / median(scoring),
+                                        difference)
                                 : "",
                         device.allocatedBytes());
             }
@@ -256,7 +285,8 @@ public final class Measure {
             List<Scorer.Request> requests = new ArrayList<>();
             for (int p = 0; p < asked.size(); p++) {
                 requests.add(new Scorer.Request(
-                        asked.get(p).tokens(), drawn.get(p).stream().map(Sample::tokens).toList()));
+                        asked.get(p).tokens(),
+                        drawn.get(p).stream().map(Sample::tokens).toList()));
             }
             List<List<Score>> scores = scorer.score(requests);
             double largest = 0;
@@ -275,6 +305,8 @@ public final class Measure {
 
     /** Runs the command line. */
     public static void main(String[] arguments) {
-        System.exit(new CommandLine(new Measure()).setCaseInsensitiveEnumValuesAllowed(true).execute(arguments));
+        System.exit(new CommandLine(new Measure())
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .execute(arguments));
     }
 }

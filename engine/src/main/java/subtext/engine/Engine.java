@@ -121,22 +121,33 @@ public final class Engine implements AutoCloseable {
             generator = new Generator(llama, new Generator.Limits(1, 1, context, Math.min(context, 512)));
         }
         Tokens tokens = start(prompt);
-        Sample sample = generator.draw(List.of(new Prompt(tokens, key)), sampling).getFirst().getFirst();
+        Sample sample = generator
+                .draw(List.of(new Prompt(tokens, key)), sampling)
+                .getFirst()
+                .getFirst();
         // decoded together, for a tokenizer may treat the beginning of a text in its own way
         String whole = tokenizer.decode(Tokens.concat(tokens, sample.tokens()));
-        return new Generation(tokens, sample, whole.substring(Math.min(whole.length(), tokenizer.decode(tokens).length())));
+        return new Generation(
+                tokens,
+                sample,
+                whole.substring(
+                        Math.min(whole.length(), tokenizer.decode(tokens).length())));
     }
 
     /** log p(continuation | prefix) in nats, tokenised apart. */
     public double logProb(String prefix, String continuation) {
-        return scorer().score(start(prefix), List.of(tokenizer.encode(continuation))).getFirst().sum();
+        return scorer().score(start(prefix), List.of(tokenizer.encode(continuation)))
+                .getFirst()
+                .sum();
     }
 
     /** The log-probability of each token of a text. */
     public ScoredText score(String text) {
         Tokens tokens = start(text);
         return new ScoredText(
-                tokens, scorer().score(tokens.slice(0, 1), List.of(tokens.slice(1, tokens.size()))).getFirst());
+                tokens,
+                scorer().score(tokens.slice(0, 1), List.of(tokens.slice(1, tokens.size())))
+                        .getFirst());
     }
 
     private Scorer scorer() {

@@ -56,8 +56,8 @@ public final class Generator implements AutoCloseable {
     public record Limits(int lanes, int prompts, int capacity, int prefillRows) {
         public Limits {
             if (lanes < 1 || prompts < 1 || capacity < 1 || prefillRows < 1) {
-                throw new IllegalArgumentException("lanes, prompts, capacity, prefillRows: expected 1 or more, got " + lanes + ", " + prompts + ", "
-                        + capacity + ", " + prefillRows);
+                throw new IllegalArgumentException("lanes, prompts, capacity, prefillRows: expected 1 or more, got "
+                        + lanes + ", " + prompts + ", " + capacity + ", " + prefillRows);
             }
         }
 
@@ -74,7 +74,8 @@ public final class Generator implements AutoCloseable {
             int capacity = Math.max(1, Math.max(longestPrompt - 1, maxTokens));
             long budget = llama.device().info().freeBytes() / 3;
             long wanted = Math.max(1, (long) promptCount * samples);
-            // measured on the CPU: beyond 512 rows a step falls out of the cache and gains nothing; a GPU wants more to be busy
+            // measured on the CPU: beyond 512 rows a step falls out of the cache and gains nothing; a GPU wants more to
+            // be busy
             int most = llama.device().backend() == Backend.CPU ? 512 : 2048;
             int lanes = (int) Math.min(wanted, most);
             while (lanes > 1 && bytes(config, llama.dtype(), lanes, samples, capacity, most) > budget) {
@@ -83,7 +84,8 @@ public final class Generator implements AutoCloseable {
             return new Limits(lanes, prompts(lanes, samples), capacity, most);
         }
 
-        private static long bytes(LlamaConfig config, DType dtype, int lanes, int samples, int capacity, int prefillRows) {
+        private static long bytes(
+                LlamaConfig config, DType dtype, int lanes, int samples, int capacity, int prefillRows) {
             int rows = Math.max(lanes, prefillRows);
             return CachedForward.bytes(config, dtype, rows, lanes + prompts(lanes, samples), capacity)
                     + (long) lanes * config.paddedVocabulary() * dtype.real().bytes();
@@ -182,8 +184,8 @@ public final class Generator implements AutoCloseable {
         LlamaConfig config = llama.config();
         DType real = llama.dtype().real();
         int n = limits.lanes();
-        this.forward = new CachedForward(
-                llama, Math.max(n, limits.prefillRows()), limits.prompts() + n, limits.capacity());
+        this.forward =
+                new CachedForward(llama, Math.max(n, limits.prefillRows()), limits.prompts() + n, limits.capacity());
         try {
             this.slab = device.slab("generator", s -> {
                 prefillInts = RowBuffer.lay(s, "prefill", limits.prefillRows());
@@ -336,7 +338,12 @@ public final class Generator implements AutoCloseable {
                     put(ints, view, POSITION, i, flight.position);
                     put(ints, view, SLOT, i, flight.slot);
                     put(ints, view, PREFIX_SLOT, i, flight.prompt.slot);
-                    put(ints, view, PREFIX_LENGTH, i, flight.prompt.prompt.tokens().size() - 1);
+                    put(
+                            ints,
+                            view,
+                            PREFIX_LENGTH,
+                            i,
+                            flight.prompt.prompt.tokens().size() - 1);
                     put(ints, view, LIMIT, i, sampling.maxTokens() - flight.size);
                     keys[i] = flight.prompt.prompt.keys()[flight.sample];
                 } else {
@@ -368,13 +375,17 @@ public final class Generator implements AutoCloseable {
                 }
             }
             int finished = active.size() - still.size();
-            steps = finished == 0 ? Math.min(2 * steps, mostSteps) : finished * 16 > active.size() ? Math.max(1, steps / 2) : steps;
+            steps = finished == 0
+                    ? Math.min(2 * steps, mostSteps)
+                    : finished * 16 > active.size() ? Math.max(1, steps / 2) : steps;
             active = still;
         }
 
         private void finish(Flight flight, boolean stopped) {
             results[flight.prompt.index][flight.sample] = Sample.of(
-                    Tokens.of(Arrays.copyOf(flight.tokens, flight.size)), Arrays.copyOf(flight.logProbs, flight.size), stopped);
+                    Tokens.of(Arrays.copyOf(flight.tokens, flight.size)),
+                    Arrays.copyOf(flight.logProbs, flight.size),
+                    stopped);
             freeLaneSlots.add(flight.slot);
             if (--flight.prompt.left == 0) {
                 freePromptSlots.add(flight.prompt.slot);
@@ -426,9 +437,28 @@ public final class Generator implements AutoCloseable {
         Recording step = device.record(() -> {
             Tensor normed = forward.forward(rows);
             forward.logits(scores, normed);
-            k.sample(tokens, logProbs, scores, keys, position, scratch, llama.config().vocabulary(),
-                    sampling.temperature(), sampling.topK(), sampling.topP());
-            k.decodeAdvance(past, pastLogProb, rows.token(), position, drawn, done, tokens, logProbs, limit, sampling.stopToken());
+            k.sample(
+                    tokens,
+                    logProbs,
+                    scores,
+                    keys,
+                    position,
+                    scratch,
+                    llama.config().vocabulary(),
+                    sampling.temperature(),
+                    sampling.topK(),
+                    sampling.topP());
+            k.decodeAdvance(
+                    past,
+                    pastLogProb,
+                    rows.token(),
+                    position,
+                    drawn,
+                    done,
+                    tokens,
+                    logProbs,
+                    limit,
+                    sampling.stopToken());
         });
         return new Lanes(width, stride, rows, lanes.rows((long) DRAWN * stride, (long) FIELDS * stride), keys, step);
     }
@@ -440,8 +470,8 @@ public final class Generator implements AutoCloseable {
     private void check(List<Prompt> prompts, Sampling sampling) {
         LlamaConfig config = llama.config();
         if (sampling.maxTokens() > limits.capacity()) {
-            throw new EngineException.InvalidInput(
-                    "maxTokens: " + sampling.maxTokens() + " exceeds the generator's capacity of " + limits.capacity() + " positions");
+            throw new EngineException.InvalidInput("maxTokens: " + sampling.maxTokens()
+                    + " exceeds the generator's capacity of " + limits.capacity() + " positions");
         }
         for (int i = 0; i < prompts.size(); i++) {
             Tokens tokens = prompts.get(i).tokens();
@@ -450,8 +480,8 @@ public final class Generator implements AutoCloseable {
                         + " tokens, the generator's capacity is " + (limits.capacity() + 1));
             }
             if (tokens.size() + sampling.maxTokens() - 1 > config.context()) {
-                throw new EngineException.InvalidInput("prompt " + i + " of " + tokens.size() + " tokens and " + sampling.maxTokens()
-                        + " more exceed the model's context of " + config.context());
+                throw new EngineException.InvalidInput("prompt " + i + " of " + tokens.size() + " tokens and "
+                        + sampling.maxTokens() + " more exceed the model's context of " + config.context());
             }
             for (int t = 0; t < tokens.size(); t++) {
                 if (tokens.at(t) < 0 || tokens.at(t) >= config.vocabulary()) {

@@ -49,8 +49,8 @@ public final class Scorer implements AutoCloseable {
     public record Limits(int rows, int slots, int capacity) {
         public Limits {
             if (rows < 1 || slots < 2 || capacity < 1) {
-                throw new IllegalArgumentException("rows, slots, capacity: expected at least 1, 2, 1, got " + rows + ", " + slots + ", "
-                        + capacity);
+                throw new IllegalArgumentException("rows, slots, capacity: expected at least 1, 2, 1, got " + rows
+                        + ", " + slots + ", " + capacity);
             }
         }
 
@@ -122,7 +122,9 @@ public final class Scorer implements AutoCloseable {
         double[][][] results = new double[requests.size()][][];
         for (int i = 0; i < requests.size(); i++) {
             check(i, requests.get(i));
-            results[i] = requests.get(i).continuations().stream().map(c -> new double[c.size()]).toArray(double[][]::new);
+            results[i] = requests.get(i).continuations().stream()
+                    .map(c -> new double[c.size()])
+                    .toArray(double[][]::new);
         }
         List<Work> group = new ArrayList<>();
         int used = 0;
@@ -179,7 +181,8 @@ public final class Scorer implements AutoCloseable {
             Request request = requests.get(work.request());
             int shared = request.prefix().size() - 1;
             for (int j = work.from(); j < work.to(); j++) {
-                Tokens whole = Tokens.concat(request.prefix(), request.continuations().get(j));
+                Tokens whole =
+                        Tokens.concat(request.prefix(), request.continuations().get(j));
                 for (int from = shared; from < whole.size() - 1; ) {
                     if (buffer.room() == 0) {
                         flush(stretches);
@@ -219,8 +222,8 @@ public final class Scorer implements AutoCloseable {
         LlamaConfig config = llama.config();
         check(i, request.prefix());
         if (request.prefix().size() - 1 > limits.capacity()) {
-            throw new EngineException.InvalidInput("request " + i + ": a prefix of " + request.prefix().size()
-                    + " tokens, the scorer's capacity is " + (limits.capacity() + 1));
+            throw new EngineException.InvalidInput("request " + i + ": a prefix of "
+                    + request.prefix().size() + " tokens, the scorer's capacity is " + (limits.capacity() + 1));
         }
         for (Tokens continuation : request.continuations()) {
             check(i, continuation);
@@ -230,7 +233,8 @@ public final class Scorer implements AutoCloseable {
             }
             if (request.prefix().size() + continuation.size() - 1 > config.context()) {
                 throw new EngineException.InvalidInput("request " + i + ": prefix and continuation of "
-                        + (request.prefix().size() + continuation.size()) + " tokens exceed the model's context of " + config.context());
+                        + (request.prefix().size() + continuation.size()) + " tokens exceed the model's context of "
+                        + config.context());
             }
         }
     }
@@ -238,8 +242,8 @@ public final class Scorer implements AutoCloseable {
     private void check(int i, Tokens tokens) {
         for (int t = 0; t < tokens.size(); t++) {
             if (tokens.at(t) < 0 || tokens.at(t) >= llama.config().vocabulary()) {
-                throw new EngineException.InvalidInput("request " + i + ": token " + tokens.at(t) + ", the vocabulary has "
-                        + llama.config().vocabulary() + " ids");
+                throw new EngineException.InvalidInput("request " + i + ": token " + tokens.at(t)
+                        + ", the vocabulary has " + llama.config().vocabulary() + " ids");
             }
         }
     }

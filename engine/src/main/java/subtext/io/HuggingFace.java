@@ -33,8 +33,9 @@ public final class HuggingFace {
     private static final String INDEX = "model.safetensors.index.json";
     private static final String TOKENIZER = "tokenizer.json";
 
-    private static final JsonMapper JSON =
-            JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
 
     private HuggingFace() {}
 
@@ -55,8 +56,8 @@ public final class HuggingFace {
         LlamaConfig config = config(folder);
         Tokenizer tokenizer = tokenizer(folder);
         if (tokenizer.vocabulary() > config.vocabulary()) {
-            throw new EngineException.InvalidConfig(folder + ": the tokenizer has " + tokenizer.vocabulary() + " ids, vocab_size is "
-                    + config.vocabulary());
+            throw new EngineException.InvalidConfig(folder + ": the tokenizer has " + tokenizer.vocabulary()
+                    + " ids, vocab_size is " + config.vocabulary());
         }
         return new Checkpoint(config, tokenizer, weights(folder, config));
     }
@@ -92,14 +93,16 @@ public final class HuggingFace {
                         if (ignorable(info.name(), config)) {
                             continue;
                         }
-                        throw new EngineException.InvalidConfig(shard + ": tensor " + info.name() + " is no part of a Llama model");
+                        throw new EngineException.InvalidConfig(
+                                shard + ": tensor " + info.name() + " is no part of a Llama model");
                     }
                     if (!info.shape().equals(slice.shape())) {
-                        throw new EngineException.CorruptFile(
-                                shard + ": tensor " + info.name() + " has shape " + info.shape() + ", expected " + slice.shape());
+                        throw new EngineException.CorruptFile(shard + ": tensor " + info.name() + " has shape "
+                                + info.shape() + ", expected " + slice.shape());
                     }
                     if (!seen.add(info.name())) {
-                        throw new EngineException.CorruptFile(shard + ": tensor " + info.name() + " was already in another shard");
+                        throw new EngineException.CorruptFile(
+                                shard + ": tensor " + info.name() + " was already in another shard");
                     }
                     file.floats(info.name(), flat, (int) slice.offset());
                     requireFinite(shard, slice, flat);
@@ -109,7 +112,8 @@ public final class HuggingFace {
         Set<String> missing = new TreeSet<>(wanted.keySet());
         missing.removeAll(seen);
         if (!missing.isEmpty()) {
-            throw new EngineException.CorruptFile(folder + ": " + missing.size() + " tensors are missing, first " + missing.iterator().next());
+            throw new EngineException.CorruptFile(folder + ": " + missing.size() + " tensors are missing, first "
+                    + missing.iterator().next());
         }
         return flat;
     }
@@ -123,7 +127,8 @@ public final class HuggingFace {
         for (int i = 0; i < slice.size(); i++) {
             float value = flat[(int) slice.offset() + i];
             if (!Float.isFinite(value)) {
-                throw new EngineException.CorruptFile(shard + ": tensor " + slice.name() + " holds " + value + " at element " + i);
+                throw new EngineException.CorruptFile(
+                        shard + ": tensor " + slice.name() + " holds " + value + " at element " + i);
             }
         }
     }
@@ -141,7 +146,10 @@ public final class HuggingFace {
         Set<String> names = new TreeSet<>();
         for (Map.Entry<String, JsonNode> entry : map.properties()) {
             String name = entry.getValue().asString("");
-            if (!name.endsWith(".safetensors") || name.contains("/") || name.contains("\\") || name.indexOf('\0') >= 0) {
+            if (!name.endsWith(".safetensors")
+                    || name.contains("/")
+                    || name.contains("\\")
+                    || name.indexOf('\0') >= 0) {
                 throw new EngineException.CorruptFile(index + ": shard \"" + name + "\" of " + entry.getKey()
                         + " is not the name of a .safetensors file in this folder");
             }
@@ -151,7 +159,8 @@ public final class HuggingFace {
         for (String name : names) {
             Path shard = folder.resolve(name);
             if (Files.isSymbolicLink(shard)) {
-                throw new EngineException.CorruptFile(index + ": shard " + name + " is a symbolic link; copy the folder with cp -L");
+                throw new EngineException.CorruptFile(
+                        index + ": shard " + name + " is a symbolic link; copy the folder with cp -L");
             }
             if (!Files.isRegularFile(shard)) {
                 throw new EngineException.CorruptFile(index + ": shard " + name + " is missing");
@@ -160,8 +169,8 @@ public final class HuggingFace {
             try (Safetensors file = Safetensors.open(shard)) {
                 for (String tensor : file.tensors().keySet()) {
                     if (!map.path(tensor).asString("").equals(name)) {
-                        throw new EngineException.CorruptFile(index + ": tensor " + tensor + " lies in " + name + ", the index says \""
-                                + map.path(tensor).asString("") + "\"");
+                        throw new EngineException.CorruptFile(index + ": tensor " + tensor + " lies in " + name
+                                + ", the index says \"" + map.path(tensor).asString("") + "\"");
                     }
                 }
             }
@@ -175,7 +184,8 @@ public final class HuggingFace {
      * @param weights flat, in the order of {@code ParameterTable.of(config)}
      * @param dtype F32, which loses nothing, or BF16
      */
-    public static void save(Path folder, LlamaConfig config, Tokenizer tokenizer, float[] weights, DType dtype) throws IOException {
+    public static void save(Path folder, LlamaConfig config, Tokenizer tokenizer, float[] weights, DType dtype)
+            throws IOException {
         Safetensors.Type type = Safetensors.Type.valueOf(dtype.name());
         Files.createDirectories(folder);
         int bos = tokenizer.controls().bos();
@@ -232,12 +242,15 @@ public final class HuggingFace {
         return switch (type) {
             case "default" -> new RopeScaling.None();
             case "linear" -> new RopeScaling.Linear(number(rope, "factor"));
-            case "llama3" -> new RopeScaling.Llama3(
-                    number(rope, "factor"),
-                    number(rope, "low_freq_factor"),
-                    number(rope, "high_freq_factor"),
-                    number(rope, "original_max_position_embeddings"));
-            default -> throw new EngineException.InvalidConfig("rope_scaling: expected default, linear or llama3, got " + type);
+            case "llama3" ->
+                new RopeScaling.Llama3(
+                        number(rope, "factor"),
+                        number(rope, "low_freq_factor"),
+                        number(rope, "high_freq_factor"),
+                        number(rope, "original_max_position_embeddings"));
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "rope_scaling: expected default, linear or llama3, got " + type);
         };
     }
 
@@ -291,7 +304,11 @@ public final class HuggingFace {
 
     private static int size(JsonNode json, String field) {
         JsonNode value = json.path(field);
-        require(value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0, field, value, "a positive whole number");
+        require(
+                value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0,
+                field,
+                value,
+                "a positive whole number");
         return value.intValue();
     }
 
@@ -333,7 +350,8 @@ public final class HuggingFace {
     private static Path required(Path folder, String name) {
         Path file = folder.resolve(name);
         if (!Files.isRegularFile(file)) {
-            throw new EngineException.InvalidInput(folder + ": no " + name + " there; give a folder in Hugging Face layout");
+            throw new EngineException.InvalidInput(
+                    folder + ": no " + name + " there; give a folder in Hugging Face layout");
         }
         return file;
     }

@@ -16,8 +16,8 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.SequencedMap;
+import java.util.Set;
 import subtext.bindings.EngineException;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -42,8 +42,9 @@ public final class Safetensors implements AutoCloseable {
 
     private static final int BUFFER_BYTES = 1 << 20;
 
-    private static final JsonFactory JSON =
-            JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+    private static final JsonFactory JSON = JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
 
     /** Element types of the format; integers and booleans are carried, only the floating ones convert. */
     public enum Type {
@@ -100,15 +101,34 @@ public final class Safetensors implements AutoCloseable {
         /** {@code type} F32 or BF16 (rounded to nearest even), from {@code values[from]} on. */
         public static Entry floats(String name, Type type, List<Long> shape, float[] values, int from) {
             return switch (type) {
-                case F32 -> new Entry(name, type, shape, out -> writeChunks(out, elements(shape), 4, (buffer, i) -> buffer.putFloat(values[from + (int) i])));
-                case BF16 -> new Entry(name, type, shape, out -> writeChunks(out, elements(shape), 2, (buffer, i) -> buffer.putShort(toBf16(values[from + (int) i]))));
+                case F32 ->
+                    new Entry(
+                            name,
+                            type,
+                            shape,
+                            out -> writeChunks(
+                                    out, elements(shape), 4, (buffer, i) -> buffer.putFloat(values[from + (int) i])));
+                case BF16 ->
+                    new Entry(
+                            name,
+                            type,
+                            shape,
+                            out -> writeChunks(
+                                    out,
+                                    elements(shape),
+                                    2,
+                                    (buffer, i) -> buffer.putShort(toBf16(values[from + (int) i]))));
                 default -> throw new IllegalArgumentException("type: expected F32 or BF16, got " + type);
             };
         }
 
         /** I32 of all the values, as a vector. */
         public static Entry ints(String name, int[] values) {
-            return new Entry(name, Type.I32, List.of((long) values.length), out -> writeChunks(out, values.length, 4, (buffer, i) -> buffer.putInt(values[(int) i])));
+            return new Entry(
+                    name,
+                    Type.I32,
+                    List.of((long) values.length),
+                    out -> writeChunks(out, values.length, 4, (buffer, i) -> buffer.putInt(values[(int) i])));
         }
     }
 
@@ -118,7 +138,12 @@ public final class Safetensors implements AutoCloseable {
     private final SequencedMap<String, Info> tensors;
     private final Map<String, String> metadata;
 
-    private Safetensors(Path path, FileChannel channel, long dataStart, SequencedMap<String, Info> tensors, Map<String, String> metadata) {
+    private Safetensors(
+            Path path,
+            FileChannel channel,
+            long dataStart,
+            SequencedMap<String, Info> tensors,
+            Map<String, String> metadata) {
         this.path = path;
         this.channel = channel;
         this.dataStart = dataStart;
@@ -170,7 +195,8 @@ public final class Safetensors implements AutoCloseable {
             case F64 -> readChunks(info, buffer -> to[at[0]++] = (float) buffer.getDouble());
             case BF16 -> readChunks(info, buffer -> to[at[0]++] = Float.intBitsToFloat(buffer.getShort() << 16));
             case F16 -> readChunks(info, buffer -> to[at[0]++] = Float.float16ToFloat(buffer.getShort()));
-            default -> throw corrupt(path, "tensor " + name + " is " + info.type() + ", expected F32, BF16, F16 or F64");
+            default ->
+                throw corrupt(path, "tensor " + name + " is " + info.type() + ", expected F32, BF16, F16 or F64");
         }
     }
 
@@ -248,7 +274,8 @@ public final class Safetensors implements AutoCloseable {
             throw corrupt(path, "header is not UTF-8");
         }
         List<Info> infos = new ArrayList<>();
-        try (JsonParser json = JSON.createParser(ObjectReadContext.empty(), text.array(), text.arrayOffset(), text.length())) {
+        try (JsonParser json =
+                JSON.createParser(ObjectReadContext.empty(), text.array(), text.arrayOffset(), text.length())) {
             json.nextToken();
             while (json.nextToken() == JsonToken.PROPERTY_NAME) {
                 String name = json.currentName();
@@ -298,7 +325,9 @@ public final class Safetensors implements AutoCloseable {
             }
         }
         if (type == null || shape == null || offsets == null) {
-            throw corrupt(path, "tensor " + name + " lacks " + (type == null ? "dtype" : shape == null ? "shape" : "data_offsets"));
+            throw corrupt(
+                    path,
+                    "tensor " + name + " lacks " + (type == null ? "dtype" : shape == null ? "shape" : "data_offsets"));
         }
         if (offsets.size() != 2) {
             throw corrupt(path, "tensor " + name + ": data_offsets has " + offsets.size() + " numbers, expected 2");
@@ -359,7 +388,8 @@ public final class Safetensors implements AutoCloseable {
                 throw corrupt(path, tensor + " ends at " + info.end() + ", past the " + dataBytes + " bytes of data");
             }
             if (info.begin() < at) {
-                throw corrupt(path, tensor + " begins at " + info.begin() + " and overlaps the tensor that ends at " + at);
+                throw corrupt(
+                        path, tensor + " begins at " + info.begin() + " and overlaps the tensor that ends at " + at);
             }
             if (info.begin() > at) {
                 throw corrupt(path, tensor + " begins at " + info.begin() + " and leaves a hole after " + at);
@@ -373,7 +403,10 @@ public final class Safetensors implements AutoCloseable {
                 throw corrupt(path, tensor + ": the product of shape " + info.shape() + " overflows");
             }
             if (bytes != info.end() - info.begin()) {
-                throw corrupt(path, tensor + " has " + (info.end() - info.begin()) + " bytes, its shape " + info.shape() + " and dtype " + info.type() + " need " + bytes);
+                throw corrupt(
+                        path,
+                        tensor + " has " + (info.end() - info.begin()) + " bytes, its shape " + info.shape()
+                                + " and dtype " + info.type() + " need " + bytes);
             }
             tensors.put(info.name(), info);
             at = info.end();
@@ -425,7 +458,10 @@ public final class Safetensors implements AutoCloseable {
     public static void write(Path path, List<Entry> entries, Map<String, String> metadata) throws IOException {
         byte[] header = header(entries, metadata);
         AtomicFiles.write(path, channel -> {
-            ByteBuffer prefix = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).flip();
+            ByteBuffer prefix = ByteBuffer.allocate(8)
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .putLong(header.length)
+                    .flip();
             AtomicFiles.writeFully(channel, prefix);
             AtomicFiles.writeFully(channel, ByteBuffer.wrap(header));
             for (Entry entry : entries) {
@@ -433,7 +469,8 @@ public final class Safetensors implements AutoCloseable {
                 entry.content().write(channel);
                 long bytes = elements(entry.shape()) * entry.type().bytes();
                 if (channel.position() - begin != bytes) {
-                    throw new IOException(entry.name() + ": wrote " + (channel.position() - begin) + " bytes, announced " + bytes);
+                    throw new IOException(
+                            entry.name() + ": wrote " + (channel.position() - begin) + " bytes, announced " + bytes);
                 }
             }
         });
@@ -458,11 +495,18 @@ public final class Safetensors implements AutoCloseable {
             }
             long end = at + elements(entry.shape()) * entry.type().bytes();
             json.append(json.length() == 1 ? "" : ",");
-            quote(json, entry.name()).append(":{\"dtype\":\"").append(entry.type()).append("\",\"shape\":[");
+            quote(json, entry.name())
+                    .append(":{\"dtype\":\"")
+                    .append(entry.type())
+                    .append("\",\"shape\":[");
             for (int i = 0; i < entry.shape().size(); i++) {
                 json.append(i == 0 ? "" : ",").append(entry.shape().get(i));
             }
-            json.append("],\"data_offsets\":[").append(at).append(',').append(end).append("]}");
+            json.append("],\"data_offsets\":[")
+                    .append(at)
+                    .append(',')
+                    .append(end)
+                    .append("]}");
             at = end;
         }
         json.append('}');
@@ -518,5 +562,4 @@ public final class Safetensors implements AutoCloseable {
         }
         return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
     }
-
 }

@@ -53,38 +53,58 @@ final class Attention {
 
     /** y (N, C) from saved.x; position (N), cuSeqlens (S + 1) i32. */
     void forward(Tensor y, Weights w, Saved s, Tensor position, Tensor cuSeqlens, long longest) {
-        k.rmsnormForward(s.normed(), s.rstd(), s.x(), w.norm(), eps);                                       // 1
-        k.matmulNT(s.qkv(), s.normed(), w.qkv());                                                           // 2
-        k.rope(s.qkv(), position, ropeTable, rotated(), shape.headDim(), +1);                               // 3
-        k.attentionForward(s.mixed(), s.lse(), s.qkv(), cuSeqlens, longest, shape);                         // 4
-        k.matmulNT(y, s.mixed(), w.out(), s.x());                                                           // 5
+        k.rmsnormForward(s.normed(), s.rstd(), s.x(), w.norm(), eps); // 1
+        k.matmulNT(s.qkv(), s.normed(), w.qkv()); // 2
+        k.rope(s.qkv(), position, ropeTable, rotated(), shape.headDim(), +1); // 3
+        k.attentionForward(s.mixed(), s.lse(), s.qkv(), cuSeqlens, longest, shape); // 4
+        k.matmulNT(y, s.mixed(), w.out(), s.x()); // 5
     }
 
     /** dx holds dL/dy on entry and dL/dx on return; dw is added to. */
-    void backward(Tensor dx, Weights dw, Weights w, Saved s, Scratch t, Tensor position, Tensor cuSeqlens, long longest) {
-        k.matmulNN(t.dMixed(), dx, w.out());                                                                // 5'
+    void backward(
+            Tensor dx, Weights dw, Weights w, Saved s, Scratch t, Tensor position, Tensor cuSeqlens, long longest) {
+        k.matmulNN(t.dMixed(), dx, w.out()); // 5'
         k.matmulTN(dw.out(), dx, s.mixed());
-        k.attentionBackward(t.dQkv(), t.dMixed(), s.mixed(), s.qkv(), s.lse(), cuSeqlens, t.attention(), longest, shape); // 4'
-        k.rope(t.dQkv(), position, ropeTable, rotated(), shape.headDim(), -1);                              // 3'
-        k.matmulNN(t.dNormed(), t.dQkv(), w.qkv());                                                         // 2'
+        k.attentionBackward(
+                t.dQkv(), t.dMixed(), s.mixed(), s.qkv(), s.lse(), cuSeqlens, t.attention(), longest, shape); // 4'
+        k.rope(t.dQkv(), position, ropeTable, rotated(), shape.headDim(), -1); // 3'
+        k.matmulNN(t.dNormed(), t.dQkv(), w.qkv()); // 2'
         k.matmulTN(dw.qkv(), t.dQkv(), s.normed());
         // 1', adds: the residual branch (5') has already put its part into dx
         k.rmsnormBackward(dx, dw.norm(), t.dNormed(), s.x(), w.norm(), s.rstd(), t.rmsnorm());
     }
 
     /** The forward pass of new rows behind a cache, which takes their keys and values; y (N, C) may be x. */
-    void forward(Tensor y, Weights w, Tensor x, Tensor normed, Tensor qkv, Tensor mixed, KvCache.Layer cache, CachedRows rows) {
-        store(w, x, normed, qkv, cache, rows);                                                              // 1, 2, 3
-        k.attentionCached(mixed, qkv, cache.k(), cache.v(), rows.cuSeqlens(), rows.slot(), rows.prefixSlot(),
-                rows.prefixLength(), rows.start(), rows.longest(), shape);                                  // 4
-        k.matmulNT(y, mixed, w.out(), x);                                                                   // 5
+    void forward(
+            Tensor y,
+            Weights w,
+            Tensor x,
+            Tensor normed,
+            Tensor qkv,
+            Tensor mixed,
+            KvCache.Layer cache,
+            CachedRows rows) {
+        store(w, x, normed, qkv, cache, rows); // 1, 2, 3
+        k.attentionCached(
+                mixed,
+                qkv,
+                cache.k(),
+                cache.v(),
+                rows.cuSeqlens(),
+                rows.slot(),
+                rows.prefixSlot(),
+                rows.prefixLength(),
+                rows.start(),
+                rows.longest(),
+                shape); // 4
+        k.matmulNT(y, mixed, w.out(), x); // 5
     }
 
     /** Keys and values of new rows into the cache, no more: what a prefill needs of the last block. */
     void store(Weights w, Tensor x, Tensor normed, Tensor qkv, KvCache.Layer cache, CachedRows rows) {
-        k.rmsnormForward(normed, null, x, w.norm(), eps);                                                   // 1
-        k.matmulNT(qkv, normed, w.qkv());                                                                   // 2
-        k.rope(qkv, rows.position(), ropeTable, rotated(), shape.headDim(), +1);                            // 3
+        k.rmsnormForward(normed, null, x, w.norm(), eps); // 1
+        k.matmulNT(qkv, normed, w.qkv()); // 2
+        k.rope(qkv, rows.position(), ropeTable, rotated(), shape.headDim(), +1); // 3
         k.cacheStore(cache.k(), cache.v(), qkv, rows.rowSlot(), rows.position(), rows.rowOffset(), shape);
     }
 

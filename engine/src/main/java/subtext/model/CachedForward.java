@@ -26,7 +26,8 @@ public final class CachedForward implements AutoCloseable {
     private Tensor logits;
 
     /** The first n rows of the activations. */
-    private record Views(Tensor x, Tensor normed, Tensor qkv, Tensor mixed, FeedForward.Saved feedForward, Head.Saved head) {}
+    private record Views(
+            Tensor x, Tensor normed, Tensor qkv, Tensor mixed, FeedForward.Saved feedForward, Head.Saved head) {}
 
     /**
      * Room for a model's forward passes.
@@ -59,7 +60,9 @@ public final class CachedForward implements AutoCloseable {
     public static long bytes(LlamaConfig config, DType dtype, int rows, int slots, int capacity) {
         long row = 2L * config.width() + config.qkvWidth() + config.attentionWidth() + 3L * config.hidden();
         return rows * row * dtype.bytes()
-                + (long) logitsRows(config, dtype, rows) * config.paddedVocabulary() * dtype.real().bytes()
+                + (long) logitsRows(config, dtype, rows)
+                        * config.paddedVocabulary()
+                        * dtype.real().bytes()
                 + slots * KvCache.slotBytes(config, dtype, capacity);
     }
 
@@ -92,7 +95,8 @@ public final class CachedForward implements AutoCloseable {
         Llama.ModelWeights w = llama.parts();
         k.embeddingForward(v.x(), w.embedding(), batch.token());
         for (int i = 0; i < llama.config().layers(); i++) {
-            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.attention()
+                    .forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
             llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
         }
         llama.head().norm(w.head(), v.head());
@@ -106,7 +110,8 @@ public final class CachedForward implements AutoCloseable {
         k.embeddingForward(v.x(), w.embedding(), batch.token());
         int last = llama.config().layers() - 1;
         for (int i = 0; i < last; i++) {
-            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.attention()
+                    .forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
             llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
         }
         // nothing reads the last block's output

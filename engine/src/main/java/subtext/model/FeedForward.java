@@ -15,7 +15,9 @@ final class FeedForward {
         static Weights of(Parameters parameters, int layer) {
             String here = "layers." + layer + ".feedForward.";
             return new Weights(
-                    parameters.tensor(here + "norm"), parameters.tensor(here + "gateUp"), parameters.tensor(here + "down"));
+                    parameters.tensor(here + "norm"),
+                    parameters.tensor(here + "gateUp"),
+                    parameters.tensor(here + "down"));
         }
     }
 
@@ -43,18 +45,18 @@ final class FeedForward {
 
     /** y (N, C) from saved.x; y may be saved.x where nothing is kept for backward. A null rstd is not written. */
     void forward(Tensor y, Weights w, Saved s) {
-        k.rmsnormForward(s.normed(), s.rstd(), s.x(), w.norm(), eps);                                       // 1
-        k.matmulNT(s.gateUp(), s.normed(), w.gateUp());                                                     // 2
-        k.swigluForward(s.hidden(), s.gateUp());                                                            // 3
-        k.matmulNT(y, s.hidden(), w.down(), s.x());                                                         // 4
+        k.rmsnormForward(s.normed(), s.rstd(), s.x(), w.norm(), eps); // 1
+        k.matmulNT(s.gateUp(), s.normed(), w.gateUp()); // 2
+        k.swigluForward(s.hidden(), s.gateUp()); // 3
+        k.matmulNT(y, s.hidden(), w.down(), s.x()); // 4
     }
 
     /** dx holds dL/dy on entry and dL/dx on return; dw is added to. */
     void backward(Tensor dx, Weights dw, Weights w, Saved s, Scratch t) {
-        k.matmulNN(t.dHidden(), dx, w.down());                                                              // 4'
+        k.matmulNN(t.dHidden(), dx, w.down()); // 4'
         k.matmulTN(dw.down(), dx, s.hidden());
-        k.swigluBackward(t.dGateUp(), t.dHidden(), s.gateUp());                                             // 3'
-        k.matmulNN(t.dNormed(), t.dGateUp(), w.gateUp());                                                   // 2'
+        k.swigluBackward(t.dGateUp(), t.dHidden(), s.gateUp()); // 3'
+        k.matmulNN(t.dNormed(), t.dGateUp(), w.gateUp()); // 2'
         k.matmulTN(dw.gateUp(), t.dGateUp(), s.normed());
         // 1', adds: the residual branch (4') has already put its part into dx
         k.rmsnormBackward(dx, dw.norm(), t.dNormed(), s.x(), w.norm(), s.rstd(), t.rmsnorm());

@@ -73,7 +73,8 @@ final class Head {
      *
      * @param weight (N) real, factor of each row in the gradient
      */
-    void forwardBackward(Tensor loss, Tensor dx, Weights dw, Weights w, Saved s, Scratch t, Tensor target, Tensor weight) {
+    void forwardBackward(
+            Tensor loss, Tensor dx, Weights dw, Weights w, Saved s, Scratch t, Tensor target, Tensor weight) {
         norm(w, s);
         long rows = s.x().shape().dim(0);
         Tensor dNormed = t.dNormed().rows(0, rows);
@@ -83,7 +84,8 @@ final class Head {
             Tensor logits = t.logits().rows(0, to - from);
             Tensor dLogits = t.dLogits().rows(0, to - from);
             logits(logits, w, normed);
-            k.crossEntropy(loss.rows(from, to), dLogits, logits, target.rows(from, to), weight.rows(from, to), vocabulary);
+            k.crossEntropy(
+                    loss.rows(from, to), dLogits, logits, target.rows(from, to), weight.rows(from, to), vocabulary);
             k.matmulNN(dNormed.rows(from, to), dLogits, w.output());
             k.matmulTN(dw.output(), dLogits, normed);
         }

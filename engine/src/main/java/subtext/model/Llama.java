@@ -38,7 +38,8 @@ public final class Llama implements AutoCloseable {
     public record Capacity(int rows, int sequences, boolean gradients, boolean recompute) {
         public Capacity {
             if (rows < 0 || sequences < 0) {
-                throw new IllegalArgumentException("rows, sequences: expected 0 or more, got " + rows + " and " + sequences);
+                throw new IllegalArgumentException(
+                        "rows, sequences: expected 0 or more, got " + rows + " and " + sequences);
             }
         }
 
@@ -84,7 +85,10 @@ public final class Llama implements AutoCloseable {
 
     /** The weights as the half-blocks take them. Of gradients: the same places in another flat tensor. */
     record ModelWeights(
-            Tensor embedding, List<Attention.Weights> attention, List<FeedForward.Weights> feedForward, Head.Weights head) {
+            Tensor embedding,
+            List<Attention.Weights> attention,
+            List<FeedForward.Weights> feedForward,
+            Head.Weights head) {
         static ModelWeights of(Parameters parameters) {
             List<Attention.Weights> attention = new ArrayList<>();
             List<FeedForward.Weights> feedForward = new ArrayList<>();
@@ -92,7 +96,8 @@ public final class Llama implements AutoCloseable {
                 attention.add(Attention.Weights.of(parameters, i));
                 feedForward.add(FeedForward.Weights.of(parameters, i));
             }
-            return new ModelWeights(parameters.tensor("embedding"), attention, feedForward, Head.Weights.of(parameters));
+            return new ModelWeights(
+                    parameters.tensor("embedding"), attention, feedForward, Head.Weights.of(parameters));
         }
     }
 
@@ -115,7 +120,8 @@ public final class Llama implements AutoCloseable {
             device.zero(weights.flat());
             uploadReals(ropeTable, ropeTable(config));
             if (capacity.gradients()) {
-                slabs.add(device.slab("gradients", slab -> cut[0] = Parameters.lay(slab, "gradients", table, dtype.real())));
+                slabs.add(device.slab(
+                        "gradients", slab -> cut[0] = Parameters.lay(slab, "gradients", table, dtype.real())));
                 device.zero(cut[0]);
                 this.gradients = Optional.of(new Parameters(table, cut[0]));
             } else {
@@ -194,7 +200,9 @@ public final class Llama implements AutoCloseable {
 
     /** The weights as a flat array in the order of the table. */
     public float[] download() {
-        return dtype == DType.F64 ? narrow(device.downloadDoubles(weights.flat())) : device.downloadFloats(weights.flat());
+        return dtype == DType.F64
+                ? narrow(device.downloadDoubles(weights.flat()))
+                : device.downloadFloats(weights.flat());
     }
 
     /** Clears the gradients. */
@@ -221,16 +229,36 @@ public final class Llama implements AutoCloseable {
         }
         Activations.Batch rows = stage(batch, lossScale);
         forward(rows);
-        head.forwardBackward(rows.loss(), rows.dx(), d.head(), w.head(), rows.head(), activations.headScratch, rows.target(), rows.weight());
+        head.forwardBackward(
+                rows.loss(),
+                rows.dx(),
+                d.head(),
+                w.head(),
+                rows.head(),
+                activations.headScratch,
+                rows.target(),
+                rows.weight());
         device.zero(rows.dx());
         head.normBackward(rows.dx(), d.head(), w.head(), rows.head(), activations.headScratch);
         for (int i = config.layers() - 1; i >= 0; i--) {
             if (capacity.recompute()) {
                 block(i, rows);
             }
-            feedForward.backward(rows.dx(), d.feedForward().get(i), w.feedForward().get(i), rows.feedForward(i), rows.feedForwardScratch());
-            attention.backward(rows.dx(), d.attention().get(i), w.attention().get(i), rows.attention(i), rows.attentionScratch(),
-                    rows.position(), rows.cuSeqlens(), rows.longest());
+            feedForward.backward(
+                    rows.dx(),
+                    d.feedForward().get(i),
+                    w.feedForward().get(i),
+                    rows.feedForward(i),
+                    rows.feedForwardScratch());
+            attention.backward(
+                    rows.dx(),
+                    d.attention().get(i),
+                    w.attention().get(i),
+                    rows.attention(i),
+                    rows.attentionScratch(),
+                    rows.position(),
+                    rows.cuSeqlens(),
+                    rows.longest());
         }
         k.embeddingBackward(d.embedding(), rows.dx(), rows.token(), rows.order());
         return device.downloadDoubles(rows.loss());
@@ -310,7 +338,13 @@ public final class Llama implements AutoCloseable {
     }
 
     private void block(int i, Activations.Batch rows) {
-        attention.forward(rows.feedForward(i).x(), w.attention().get(i), rows.attention(i), rows.position(), rows.cuSeqlens(), rows.longest());
+        attention.forward(
+                rows.feedForward(i).x(),
+                w.attention().get(i),
+                rows.attention(i),
+                rows.position(),
+                rows.cuSeqlens(),
+                rows.longest());
         feedForward.forward(rows.x(i + 1), w.feedForward().get(i), rows.feedForward(i));
     }
 
@@ -342,13 +376,15 @@ public final class Llama implements AutoCloseable {
                     + " sequences: the model has room for " + capacity.rows() + " rows in " + capacity.sequences());
         }
         if (batch.longest() > config.context()) {
-            throw new EngineException.InvalidInput(
-                    "batch: a sequence of " + batch.longest() + " tokens exceeds the model's context of " + config.context());
+            throw new EngineException.InvalidInput("batch: a sequence of " + batch.longest()
+                    + " tokens exceeds the model's context of " + config.context());
         }
         for (int n = 0; n < batch.rows(); n++) {
-            if (batch.tokens()[n] < 0 || batch.tokens()[n] >= config.vocabulary() || batch.targets()[n] >= config.vocabulary()) {
-                throw new EngineException.InvalidInput("batch: row " + n + " has token " + batch.tokens()[n] + " and target "
-                        + batch.targets()[n] + ", the vocabulary has " + config.vocabulary() + " ids");
+            if (batch.tokens()[n] < 0
+                    || batch.tokens()[n] >= config.vocabulary()
+                    || batch.targets()[n] >= config.vocabulary()) {
+                throw new EngineException.InvalidInput("batch: row " + n + " has token " + batch.tokens()[n]
+                        + " and target " + batch.targets()[n] + ", the vocabulary has " + config.vocabulary() + " ids");
             }
         }
     }
@@ -366,7 +402,8 @@ public final class Llama implements AutoCloseable {
         int half = config.headDim() / 2;
         double[] table = new double[config.context() * half * 2];
         for (int i = 0; i < half; i++) {
-            double frequency = config.ropeScaling().scale(StrictMath.pow(config.ropeTheta(), -2.0 * i / config.headDim()));
+            double frequency =
+                    config.ropeScaling().scale(StrictMath.pow(config.ropeTheta(), -2.0 * i / config.headDim()));
             for (int p = 0; p < config.context(); p++) {
                 table[(p * half + i) * 2] = StrictMath.cos(p * frequency);
                 table[(p * half + i) * 2 + 1] = StrictMath.sin(p * frequency);
@@ -478,15 +515,19 @@ public final class Llama implements AutoCloseable {
                     dNormed,
                     slab.tensor("dQkv", dtype, n, config.qkvWidth()),
                     slab.tensor("dMixed", dtype, n, config.attentionWidth()),
-                    bytes(slab, "attention.scratch", k.attentionBackwardScratchBytes(
-                            capacity.sequences(), Math.min(n, config.context()), n, shape, dtype)),
+                    bytes(
+                            slab,
+                            "attention.scratch",
+                            k.attentionBackwardScratchBytes(
+                                    capacity.sequences(), Math.min(n, config.context()), n, shape, dtype)),
                     rmsnorm);
             feedForwardScratch = new FeedForward.Scratch(
                     dNormed,
                     slab.tensor("dGateUp", dtype, n, 2L * config.hidden()),
                     slab.tensor("dHidden", dtype, n, config.hidden()),
                     rmsnorm);
-            Tensor dLogits = Head.inPlace(dtype) ? logits : slab.tensor("dLogits", dtype, chunk, config.paddedVocabulary());
+            Tensor dLogits =
+                    Head.inPlace(dtype) ? logits : slab.tensor("dLogits", dtype, chunk, config.paddedVocabulary());
             headScratch = new Head.Scratch(logits, dLogits, dNormed, rmsnorm);
         }
 

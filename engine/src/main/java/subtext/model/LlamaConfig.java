@@ -64,7 +64,19 @@ public record LlamaConfig(
             double ropeTheta,
             double normEps,
             boolean tied) {
-        this(layers, width, heads, kvHeads, headDim, hidden, vocabulary, context, ropeTheta, normEps, tied, new RopeScaling.None());
+        this(
+                layers,
+                width,
+                heads,
+                kvHeads,
+                headDim,
+                hidden,
+                vocabulary,
+                context,
+                ropeTheta,
+                normEps,
+                tied,
+                new RopeScaling.None());
     }
 
     /**
@@ -73,12 +85,14 @@ public record LlamaConfig(
      */
     public static LlamaConfig small(int layers, int width, int heads, int vocabulary, int context) {
         int hidden = (width * 8 / 3 + 31) / 32 * 32;
-        return new LlamaConfig(layers, width, heads, heads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, true);
+        return new LlamaConfig(
+                layers, width, heads, heads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, true);
     }
 
     /** The same model with another number of ids. */
     public LlamaConfig withVocabulary(int size) {
-        return new LlamaConfig(layers, width, heads, kvHeads, headDim, hidden, size, context, ropeTheta, normEps, tied, ropeScaling);
+        return new LlamaConfig(
+                layers, width, heads, kvHeads, headDim, hidden, size, context, ropeTheta, normEps, tied, ropeScaling);
     }
 
     /** V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}. */

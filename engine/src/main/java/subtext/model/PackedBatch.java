@@ -29,8 +29,8 @@ public final class PackedBatch {
     public record Sequence(Tokens tokens, int[] targets, float[] weights) {
         public Sequence {
             if (targets.length != tokens.size() || weights.length != tokens.size()) {
-                throw new IllegalArgumentException("targets, weights: expected " + tokens.size() + " each, got " + targets.length
-                        + " and " + weights.length);
+                throw new IllegalArgumentException("targets, weights: expected " + tokens.size() + " each, got "
+                        + targets.length + " and " + weights.length);
             }
         }
 
@@ -53,7 +53,8 @@ public final class PackedBatch {
             for (int i = 0; i < n; i++) {
                 targets[i] = weights[i + 1] == 0 ? IGNORED : tokens.at(i + 1);
             }
-            return new Sequence(tokens.slice(0, n), targets, n == 0 ? new float[0] : Arrays.copyOfRange(weights, 1, n + 1));
+            return new Sequence(
+                    tokens.slice(0, n), targets, n == 0 ? new float[0] : Arrays.copyOfRange(weights, 1, n + 1));
         }
     }
 

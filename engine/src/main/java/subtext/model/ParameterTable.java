@@ -138,7 +138,8 @@ public final class ParameterTable {
 
     private void norm(String name, String exported) {
         put(new Entry(name, Kind.NORM, Shape.of(config.width()), size, 0));
-        slices.add(new Slice(exported, List.of((long) config.width()), entries.get(name).offset()));
+        slices.add(new Slice(
+                exported, List.of((long) config.width()), entries.get(name).offset()));
     }
 
     private void put(Entry entry) {

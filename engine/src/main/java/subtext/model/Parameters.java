@@ -53,7 +53,8 @@ public final class Parameters {
     public Tensor tensor(String name) {
         return views.computeIfAbsent(name, key -> {
             ParameterTable.Entry entry = table.entry(key);
-            Tensor view = flat.rows(entry.offset(), entry.offset() + entry.shape().size());
+            Tensor view =
+                    flat.rows(entry.offset(), entry.offset() + entry.shape().size());
             return entry.kind() == ParameterTable.Kind.NORM
                     ? view
                     : view.reshape(entry.shape().dim(0), entry.shape().dim(1));

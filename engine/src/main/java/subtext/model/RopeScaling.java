@@ -39,7 +39,8 @@ public sealed interface RopeScaling {
             if (wavelength > originalContext / lowFrequencyFactor) {
                 return frequency / factor;
             }
-            double blend = (originalContext / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
+            double blend =
+                    (originalContext / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
             return (1 - blend) * frequency / factor + blend * frequency;
         }
     }

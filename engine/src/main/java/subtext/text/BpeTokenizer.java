@@ -58,7 +58,12 @@ public final class BpeTokenizer implements Tokenizer {
     private final Pattern literals;
     private final ControlTokens controls;
 
-    BpeTokenizer(ObjectNode document, Rules rules, Map<String, Integer> vocabulary, List<String[]> mergeList, List<Added> added) {
+    BpeTokenizer(
+            ObjectNode document,
+            Rules rules,
+            Map<String, Integer> vocabulary,
+            List<String[]> mergeList,
+            List<Added> added) {
         this.document = document;
         this.rules = rules;
         int size = 0;
@@ -86,7 +91,8 @@ public final class BpeTokenizer implements Tokenizer {
             String piece = rules.byteLevel() ? String.valueOf(ByteAlphabet.character(b)) : "<0x%02X>".formatted(b);
             byteIds[b] = ids.getOrDefault(piece, -1);
             if (byteIds[b] < 0 && rules.unknown() < 0) {
-                throw new EngineException.InvalidInput("tokenizer: no token for byte %02X and none for the unknown".formatted(b));
+                throw new EngineException.InvalidInput(
+                        "tokenizer: no token for byte %02X and none for the unknown".formatted(b));
             }
             if (!rules.byteLevel() && byteIds[b] >= 0) {
                 ids.remove(piece); // text that spells <0x0A> is not the byte
@@ -111,12 +117,13 @@ public final class BpeTokenizer implements Tokenizer {
             Integer b = vocabulary.get(right);
             Integer ab = vocabulary.get(left + right);
             if (a == null || b == null || ab == null) {
-                throw new EngineException.InvalidInput("tokenizer: merge " + rank + " (\"" + left + "\" \"" + right + "\") names \""
-                        + (a == null ? left : b == null ? right : left + right) + "\", which is not in the vocabulary");
+                throw new EngineException.InvalidInput("tokenizer: merge " + rank + " (\"" + left + "\" \"" + right
+                        + "\") names \"" + (a == null ? left : b == null ? right : left + right)
+                        + "\", which is not in the vocabulary");
             }
             if (special[ab]) {
-                throw new EngineException.InvalidInput(
-                        "tokenizer: merge " + rank + " makes the special token \"" + left + right + "\", which text could then spell");
+                throw new EngineException.InvalidInput("tokenizer: merge " + rank + " makes the special token \"" + left
+                        + right + "\", which text could then spell");
             }
             table.add(a, b, rank, ab);
         }
@@ -126,7 +133,8 @@ public final class BpeTokenizer implements Tokenizer {
     private static Pattern alternatives(Map<String, Integer> literal) {
         List<String> longestFirst = new ArrayList<>(literal.keySet());
         longestFirst.sort((a, b) -> a.length() != b.length() ? b.length() - a.length() : a.compareTo(b));
-        return Pattern.compile(String.join("|", longestFirst.stream().map(Pattern::quote).toList()));
+        return Pattern.compile(
+                String.join("|", longestFirst.stream().map(Pattern::quote).toList()));
     }
 
     private static int first(Map<String, Integer> specials, String... names) {
@@ -194,7 +202,9 @@ public final class BpeTokenizer implements Tokenizer {
         }
         List<String> words = List.of(normal);
         for (Splitting splitting : rules.splits()) {
-            words = words.stream().flatMap(word -> splitting.split(word).stream()).toList();
+            words = words.stream()
+                    .flatMap(word -> splitting.split(word).stream())
+                    .toList();
         }
         for (String word : words) {
             if (rules.byteLevel()) {
@@ -266,7 +276,8 @@ public final class BpeTokenizer implements Tokenizer {
         for (int i = 0; i < tokens.size(); i++) {
             int id = tokens.at(i);
             if (id < 0 || id >= pieces.length) {
-                throw new EngineException.InvalidInput("token " + id + ": the vocabulary has " + pieces.length + " ids");
+                throw new EngineException.InvalidInput(
+                        "token " + id + ": the vocabulary has " + pieces.length + " ids");
             }
             if (pieces[id] != null && (spelled || !special[id])) {
                 bytes.writeBytes(bytes(id));
@@ -285,7 +296,9 @@ public final class BpeTokenizer implements Tokenizer {
             byte[] bytes = ByteAlphabet.bytes(piece);
             return bytes != null ? bytes : piece.getBytes(StandardCharsets.UTF_8);
         }
-        if (piece.length() == 6 && piece.startsWith("<0x") && byteIds[Integer.parseInt(piece.substring(3, 5), 16)] == id) {
+        if (piece.length() == 6
+                && piece.startsWith("<0x")
+                && byteIds[Integer.parseInt(piece.substring(3, 5), 16)] == id) {
             return new byte[] {(byte) Integer.parseInt(piece.substring(3, 5), 16)};
         }
         return (rules.markSpaces() ? piece.replace(SPACE_MARK, ' ') : piece).getBytes(StandardCharsets.UTF_8);

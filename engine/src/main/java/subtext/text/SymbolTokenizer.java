@@ -25,11 +25,13 @@ public final class SymbolTokenizer implements Tokenizer {
         for (int i = 0; i < symbols.size(); i++) {
             String symbol = symbols.get(i);
             if (symbol.isBlank() || symbol.chars().anyMatch(Character::isWhitespace) || ids.put(symbol, i) != null) {
-                throw new IllegalArgumentException("symbols: expected distinct words without white space, got \"" + symbol + "\"");
+                throw new IllegalArgumentException(
+                        "symbols: expected distinct words without white space, got \"" + symbol + "\"");
             }
         }
         if (new HashSet<>(ControlTokens.NAMES).removeAll(ids.keySet())) {
-            throw new IllegalArgumentException("symbols: the names of control tokens are taken: " + ControlTokens.NAMES);
+            throw new IllegalArgumentException(
+                    "symbols: the names of control tokens are taken: " + ControlTokens.NAMES);
         }
     }
 

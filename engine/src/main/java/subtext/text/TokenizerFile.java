@@ -24,8 +24,9 @@ import tools.jackson.databind.node.ObjectNode;
  * passed over: a tokenizer that reads a text a little differently is a wrong one.
  */
 final class TokenizerFile {
-    private static final JsonMapper JSON =
-            JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
 
     /** More ids than any vocabulary has; a larger one in a file is damage. */
     private static final int MOST_IDS = 1 << 24;
@@ -43,7 +44,8 @@ final class TokenizerFile {
             return switch (type) {
                 case "BPE" -> bpe(document);
                 case "WordLevel" -> symbols(document);
-                default -> throw new EngineException.InvalidInput("model type " + type + ": only BPE and WordLevel are read");
+                default ->
+                    throw new EngineException.InvalidInput("model type " + type + ": only BPE and WordLevel are read");
             };
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(file + ": not valid JSON: " + e.getOriginalMessage(), e);
@@ -75,10 +77,12 @@ final class TokenizerFile {
                     expect(step.path("prepend").asString("").equals("\u2581"), "normalizer Prepend", step);
                     markSpaces = true;
                 }
-                case "Replace" -> expect(
-                        step.path("pattern").path("String").asString("").equals(" ")
-                                && step.path("content").asString("").equals("\u2581"),
-                        "normalizer Replace", step);
+                case "Replace" ->
+                    expect(
+                            step.path("pattern").path("String").asString("").equals(" ")
+                                    && step.path("content").asString("").equals("\u2581"),
+                            "normalizer Replace",
+                            step);
                 default -> expect(false, "normalizer", step);
             }
         }
@@ -100,15 +104,21 @@ final class TokenizerFile {
                 }
                 case "Split" -> splits.add(splitting(step));
                 case "Metaspace" -> {
-                    expect(!step.path("split").asBoolean(true) && step.path("replacement").asString("").equals("\u2581"),
-                            "pre_tokenizer Metaspace", step);
+                    expect(
+                            !step.path("split").asBoolean(true)
+                                    && step.path("replacement").asString("").equals("\u2581"),
+                            "pre_tokenizer Metaspace",
+                            step);
                     markSpaces = true;
                 }
                 default -> expect(false, "pre_tokenizer", step);
             }
         }
-        if (!byteLevel && !model.path("byte_fallback").asBoolean(false) && model.path("unk_token").isNull()) {
-            throw new EngineException.InvalidInput("model: neither bytes, nor byte_fallback, nor unk_token: some text has no ids");
+        if (!byteLevel
+                && !model.path("byte_fallback").asBoolean(false)
+                && model.path("unk_token").isNull()) {
+            throw new EngineException.InvalidInput(
+                    "model: neither bytes, nor byte_fallback, nor unk_token: some text has no ids");
         }
         String unknown = model.path("unk_token").asString(null);
         BpeTokenizer.Rules rules = new BpeTokenizer.Rules(
@@ -124,11 +134,16 @@ final class TokenizerFile {
 
     private static Splitting splitting(JsonNode step) {
         String text = step.path("pattern").path("Regex").asString("");
-        expect(step.path("behavior").asString("").equals("Isolated") && !step.path("invert").asBoolean(false), "pre_tokenizer Split", step);
+        expect(
+                step.path("behavior").asString("").equals("Isolated")
+                        && !step.path("invert").asBoolean(false),
+                "pre_tokenizer Split",
+                step);
         return Arrays.stream(Splitting.values())
                 .filter(known -> known.text().equals(text))
                 .findFirst()
-                .orElseThrow(() -> new EngineException.InvalidInput("pre_tokenizer Split: the pattern " + text + " is not one of those known"));
+                .orElseThrow(() -> new EngineException.InvalidInput(
+                        "pre_tokenizer Split: the pattern " + text + " is not one of those known"));
     }
 
     private static Map<String, Integer> vocabulary(JsonNode node) {
@@ -160,7 +175,8 @@ final class TokenizerFile {
             }
             String there = byId.put(id, content);
             if (there != null && !there.equals(content)) {
-                throw new EngineException.InvalidInput("added_tokens: id " + id + " of \"" + content + "\" is that of \"" + there + "\"");
+                throw new EngineException.InvalidInput(
+                        "added_tokens: id " + id + " of \"" + content + "\" is that of \"" + there + "\"");
             }
             Integer inVocabulary = vocabulary.get(content);
             if (inVocabulary != null && inVocabulary != id) {
@@ -189,7 +205,8 @@ final class TokenizerFile {
                 pair = merge.asString("").split(" ", -1);
             }
             if (pair.length != 2 || pair[0].isEmpty() || pair[1].isEmpty()) {
-                throw new EngineException.InvalidInput("merge " + merges.size() + ": expected two tokens, got " + merge);
+                throw new EngineException.InvalidInput(
+                        "merge " + merges.size() + ": expected two tokens, got " + merge);
             }
             merges.add(pair);
         }
@@ -302,7 +319,8 @@ final class TokenizerFile {
         List<String> all = List.of(byId);
         int symbols = all.size() - ControlTokens.NAMES.size();
         if (symbols < 0 || !all.subList(symbols, all.size()).equals(ControlTokens.NAMES)) {
-            throw new EngineException.InvalidInput("model.vocab: a WordLevel tokenizer must end with " + ControlTokens.NAMES);
+            throw new EngineException.InvalidInput(
+                    "model.vocab: a WordLevel tokenizer must end with " + ControlTokens.NAMES);
         }
         try {
             return new SymbolTokenizer(all.subList(0, symbols));

@@ -13,9 +13,9 @@ import subtext.bindings.DType;
 import subtext.bindings.EngineException;
 import subtext.generate.Sampling;
 import subtext.io.HuggingFace;
+import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
-import subtext.model.Llama;
 import subtext.testing.TestDevice;
 import subtext.text.BpeTokenizer;
 import subtext.text.BpeTrainer;
@@ -30,7 +30,9 @@ class EngineTest {
 
     @BeforeEach
     void save() throws IOException {
-        BpeTokenizer tokenizer = new BpeTrainer().add("two plus two is four and four plus four is eight ".repeat(9)).train(280);
+        BpeTokenizer tokenizer = new BpeTrainer()
+                .add("two plus two is four and four plus four is eight ".repeat(9))
+                .train(280);
         config = TestDevice.tiny(true).withVocabulary(tokenizer.vocabulary());
         HuggingFace.save(folder, config, tokenizer, TestDevice.weights(config, 3), DType.F32);
     }
@@ -41,8 +43,10 @@ class EngineTest {
             Engine.Generation first = engine.generate("two plus", engine.sampling(1, 20), 7);
             assertThat(engine.generate("two plus", engine.sampling(1, 20), 7)).isEqualTo(first);
             assertThat(engine.generate("two plus", engine.sampling(1, 20), 8)).isNotEqualTo(first);
-            assertThat(first.prompt().at(0)).isEqualTo(engine.tokenizer().controls().bos());
-            assertThat(engine.generate("two plus", engine.greedy(5))).isEqualTo(engine.generate("two plus", engine.greedy(5)));
+            assertThat(first.prompt().at(0))
+                    .isEqualTo(engine.tokenizer().controls().bos());
+            assertThat(engine.generate("two plus", engine.greedy(5)))
+                    .isEqualTo(engine.generate("two plus", engine.greedy(5)));
         }
     }
 
@@ -55,7 +59,8 @@ class EngineTest {
             // the same ids in one pass of the training forward
             try (Llama llama = Llama.open(engine.llama().device(), config, DType.F32, Llama.Capacity.scoring(64, 1))) {
                 llama.upload(engine.llama().download());
-                assertThat(llama.logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(all))))).isEqualTo(scored.score().logProbs());
+                assertThat(llama.logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(all)))))
+                        .isEqualTo(scored.score().logProbs());
             }
             int continued = engine.tokenizer().encode(" four").size();
             assertThat(engine.logProb("two plus two is", " four"))

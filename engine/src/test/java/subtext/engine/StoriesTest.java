@@ -45,8 +45,11 @@ class StoriesTest {
             Tokens rest = whole.slice(generation.prompt().size(), whole.size());
             assertThat(generation.prompt()).isEqualTo(tokens("prompt_ids"));
             assertThat(generation.sample().tokens()).isEqualTo(rest);
-            assertThat(golden.path("greedy_text").asString()).endsWith(generation.text()).startsWith(golden.path("prompt").asString());
-            assertThat(golden.path("prompt").asString() + generation.text()).isEqualTo(golden.path("greedy_text").asString());
+            assertThat(golden.path("greedy_text").asString())
+                    .endsWith(generation.text())
+                    .startsWith(golden.path("prompt").asString());
+            assertThat(golden.path("prompt").asString() + generation.text())
+                    .isEqualTo(golden.path("greedy_text").asString());
         }
     }
 
@@ -56,15 +59,16 @@ class StoriesTest {
             Engine.ScoredText scored = engine.score(golden.path("passage").asString());
             assertThat(scored.tokens()).isEqualTo(tokens("passage_ids"));
             assertThat(scored.score().logProbs()).containsExactly(doubles("passage_token_logprobs"), within(2e-4));
-            assertThat(scored.score().sum()).isCloseTo(golden.path("passage_logprob_sum").asDouble(), within(2e-3));
+            assertThat(scored.score().sum())
+                    .isCloseTo(golden.path("passage_logprob_sum").asDouble(), within(2e-3));
         }
         HuggingFace.Checkpoint checkpoint = HuggingFace.load(folder);
         try (Device device = TestDevice.open();
                 Llama llama = Llama.open(device, checkpoint.config(), DType.F32, Llama.Capacity.scoring(64, 1))) {
             llama.upload(checkpoint.weights());
             Tokens passage = tokens("passage_ids");
-            double[] logits = llama.logits(PackedBatch.of(List.of(new PackedBatch.Sequence(
-                    passage, new int[passage.size()], new float[passage.size()]))));
+            double[] logits = llama.logits(PackedBatch.of(
+                    List.of(new PackedBatch.Sequence(passage, new int[passage.size()], new float[passage.size()]))));
             double[] last = java.util.Arrays.copyOfRange(logits, logits.length - 512, logits.length);
             assertThat(last).containsExactly(doubles("last_logits"), within(1e-3));
         }
@@ -76,7 +80,8 @@ class StoriesTest {
         HuggingFace.save(copy, checkpoint.config(), checkpoint.tokenizer(), checkpoint.weights(), DType.F32);
         try (Safetensors before = Safetensors.open(folder.resolve("model.safetensors"));
                 Safetensors after = Safetensors.open(copy.resolve("model.safetensors"))) {
-            assertThat(after.tensors().keySet()).containsExactlyInAnyOrderElementsOf(before.tensors().keySet());
+            assertThat(after.tensors().keySet())
+                    .containsExactlyInAnyOrderElementsOf(before.tensors().keySet());
             for (String name : before.tensors().keySet()) {
                 assertThat(after.info(name).shape()).isEqualTo(before.info(name).shape());
                 assertThat(after.bytes(name)).as(name).isEqualTo(before.bytes(name));
@@ -86,7 +91,8 @@ class StoriesTest {
         assertThat(again.config()).isEqualTo(checkpoint.config());
         assertThat(again.weights()).isEqualTo(checkpoint.weights());
         String text = golden.path("greedy_text").asString();
-        assertThat(again.tokenizer().encode(text)).isEqualTo(checkpoint.tokenizer().encode(text));
+        assertThat(again.tokenizer().encode(text))
+                .isEqualTo(checkpoint.tokenizer().encode(text));
         assertThat(again.tokenizer().decode(again.tokenizer().encode(text))).isEqualTo(text);
     }
 
@@ -98,7 +104,8 @@ class StoriesTest {
             assertThat(spoofed.at(i)).isGreaterThan(2);
         }
         assertThat(tokenizer.decode(spoofed)).isEqualTo("<s></s><unk><0x0A> <s>");
-        assertThat(tokenizer.decode(tokenizer.encode("tab\there, \u4f60\u597d \ud83d\ude00"))).isEqualTo("tab\there, \u4f60\u597d \ud83d\ude00");
+        assertThat(tokenizer.decode(tokenizer.encode("tab\there, \u4f60\u597d \ud83d\ude00")))
+                .isEqualTo("tab\there, \u4f60\u597d \ud83d\ude00");
     }
 
     private static Tokens tokens(String field) {

@@ -33,7 +33,9 @@ class ExactnessTest {
     private static final int TOKENS = Integer.getInteger("subtext.test.tokens", 4_000);
 
     @ParameterizedTest
-    @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    @EnumSource(
+            value = DType.class,
+            names = {"F32", "BF16"})
     void samplerScorerAndTrainerAgreeToTheBit(DType dtype) {
         compareTokens(dtype, TOKENS);
     }
@@ -57,7 +59,8 @@ class ExactnessTest {
                 List<Scorer.Request> requests = new ArrayList<>();
                 for (int i = 0; i < prompts.size(); i++) {
                     requests.add(new Scorer.Request(
-                            prompts.get(i).tokens(), samples.get(i).stream().map(Sample::tokens).toList()));
+                            prompts.get(i).tokens(),
+                            samples.get(i).stream().map(Sample::tokens).toList()));
                 }
                 List<List<Score>> scores = scorer.score(requests);
                 for (int i = 0; i < prompts.size(); i++) {
@@ -71,9 +74,14 @@ class ExactnessTest {
                     for (int j = 0; j < samples.get(i).size(); j++) {
                         Sample sample = samples.get(i).get(j);
                         int from = packed.cuSeqlens()[j] + prompt.size() - 1;
-                        double[] ofTrainer = Arrays.copyOfRange(trained, from, from + sample.tokens().size());
-                        assertThat(scores.get(i).get(j).logProbs()).as("scorer, round %d, prompt %d", round, i).isEqualTo(sample.logProbs());
-                        assertThat(ofTrainer).as("trainer, round %d, prompt %d", round, i).isEqualTo(sample.logProbs());
+                        double[] ofTrainer = Arrays.copyOfRange(
+                                trained, from, from + sample.tokens().size());
+                        assertThat(scores.get(i).get(j).logProbs())
+                                .as("scorer, round %d, prompt %d", round, i)
+                                .isEqualTo(sample.logProbs());
+                        assertThat(ofTrainer)
+                                .as("trainer, round %d, prompt %d", round, i)
+                                .isEqualTo(sample.logProbs());
                         assertThat(scores.get(i).get(j).sum()).isEqualTo(sample.logQ());
                         compared += sample.tokens().size();
                     }
@@ -91,8 +99,10 @@ class ExactnessTest {
         try (Device device = TestDevice.open();
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12)) {
             // lanes, prompts, prefill rows, steps between looks
-            for (int[] room : new int[][] {{1, 1, 1, 1}, {2, 1, 7, 3}, {8, 3, 64, 8}, {64, 30, 500, 1}, {64, 30, 500, 16}}) {
-                try (Generator generator = new Generator(llama, new Generator.Limits(room[0], room[1], 150, room[2]), room[3])) {
+            for (int[] room :
+                    new int[][] {{1, 1, 1, 1}, {2, 1, 7, 3}, {8, 3, 64, 8}, {64, 30, 500, 1}, {64, 30, 500, 16}}) {
+                try (Generator generator =
+                        new Generator(llama, new Generator.Limits(room[0], room[1], 150, room[2]), room[3])) {
                     List<List<Sample>> samples = generator.draw(prompts, Sampling.exact(STOP, 40));
                     reference = reference == null ? samples : reference;
                     assertThat(samples).as("room %s", Arrays.toString(room)).isEqualTo(reference);
@@ -103,8 +113,16 @@ class ExactnessTest {
                 }
             }
         }
-        assertThat(reference.stream().flatMap(List::stream).filter(Sample::finished).count()).isPositive();
-        assertThat(reference.stream().flatMap(List::stream).filter(s -> !s.finished()).count()).isPositive();
+        assertThat(reference.stream()
+                        .flatMap(List::stream)
+                        .filter(Sample::finished)
+                        .count())
+                .isPositive();
+        assertThat(reference.stream()
+                        .flatMap(List::stream)
+                        .filter(s -> !s.finished())
+                        .count())
+                .isPositive();
     }
 
     @Test
@@ -113,8 +131,9 @@ class ExactnessTest {
         try (Device device = TestDevice.open();
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12);
                 Generator generator = new Generator(llama, new Generator.Limits(4, 2, 64, 64))) {
-            List<Sample> samples =
-                    generator.draw(List.of(new Prompt(Tokens.of(3, 1, 4), 5, 6, 5)), Sampling.exact(-1, 30)).getFirst();
+            List<Sample> samples = generator
+                    .draw(List.of(new Prompt(Tokens.of(3, 1, 4), 5, 6, 5)), Sampling.exact(-1, 30))
+                    .getFirst();
             assertThat(samples.get(0)).isEqualTo(samples.get(2));
             assertThat(samples.get(0).tokens()).isNotEqualTo(samples.get(1).tokens());
             assertThat(samples).allMatch(s -> s.tokens().size() == 30 && !s.finished());
@@ -122,7 +141,9 @@ class ExactnessTest {
     }
 
     @ParameterizedTest
-    @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    @EnumSource(
+            value = DType.class,
+            names = {"F32", "BF16"})
     void aSequenceScoresTheSameAloneAndPackedWithOthers(DType dtype) {
         LlamaConfig config = TestDevice.tiny(false);
         List<Tokens> texts = new ArrayList<>();
@@ -132,7 +153,8 @@ class ExactnessTest {
         try (Device device = TestDevice.open();
                 Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.scoring(64 * 132, 64), 13);
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(97, 5, 140))) {
-            List<double[]> alone = texts.stream().map(t -> llama.logProbs(packed(List.of(t)))).toList();
+            List<double[]> alone =
+                    texts.stream().map(t -> llama.logProbs(packed(List.of(t)))).toList();
             for (int size : new int[] {2, 3, 7, 16, 33, 64}) {
                 for (int from = 0; from + size <= texts.size(); from += size) {
                     PackedBatch batch = packed(texts.subList(from, from + size));
@@ -148,7 +170,9 @@ class ExactnessTest {
             for (int i = 0; i < texts.size(); i++) {
                 Tokens text = texts.get(i);
                 int cut = 1 + Philox.below(5, i, text.size() - 1);
-                double[] cached = scorer.score(text.slice(0, cut), List.of(text.slice(cut, text.size()))).getFirst().logProbs();
+                double[] cached = scorer.score(text.slice(0, cut), List.of(text.slice(cut, text.size())))
+                        .getFirst()
+                        .logProbs();
                 assertThat(cached)
                         .as("sequence %d cut at %d", i, cut)
                         .isEqualTo(Arrays.copyOfRange(alone.get(i), cut - 1, text.size() - 1));
@@ -160,7 +184,8 @@ class ExactnessTest {
     @ValueSource(ints = {1, 2, 4})
     void lossesDoNotDependOnThreads(int threads) {
         LlamaConfig config = TestDevice.tiny(true);
-        PackedBatch batch = packed(List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2), TestDevice.text(config, 2, 3)));
+        PackedBatch batch = packed(
+                List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2), TestDevice.text(config, 2, 3)));
         double[][] losses = new double[2][];
         double[][] gradients = new double[2][];
         for (int i = 0; i < 2; i++) {
@@ -196,8 +221,20 @@ class ExactnessTest {
                             TestDevice.text(config, 2 + step % 60, step), TestDevice.text(config, 40, 1000 + step)));
                     llama.zeroGradients();
                     losses[i][step - 1] = llama.forwardBackward(batch, 1 / batch.weight());
-                    device.kernels().adamw(llama.weights().flat(), llama.weights().flat(), moments[0], moments[1],
-                            llama.gradients().flat(), 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, step);
+                    device.kernels()
+                            .adamw(
+                                    llama.weights().flat(),
+                                    llama.weights().flat(),
+                                    moments[0],
+                                    moments[1],
+                                    llama.gradients().flat(),
+                                    1,
+                                    1e-3,
+                                    0.9,
+                                    0.95,
+                                    1e-8,
+                                    0.1,
+                                    step);
                 }
                 weights[i] = llama.download();
             }
@@ -232,9 +269,11 @@ class ExactnessTest {
                 List<List<Score>> cached = scorer.score(requests);
                 for (int i = 0; i < size; i++, compared++) {
                     double[] alone = llama.logProbs(packed(List.of(texts.get(i))));
-                    assertThat(Arrays.copyOfRange(together, batch.cuSeqlens()[i], batch.cuSeqlens()[i + 1])).isEqualTo(alone);
+                    assertThat(Arrays.copyOfRange(together, batch.cuSeqlens()[i], batch.cuSeqlens()[i + 1]))
+                            .isEqualTo(alone);
                     int cut = requests.get(i).prefix().size();
-                    assertThat(cached.get(i).getFirst().logProbs()).isEqualTo(Arrays.copyOfRange(alone, cut - 1, alone.length));
+                    assertThat(cached.get(i).getFirst().logProbs())
+                            .isEqualTo(Arrays.copyOfRange(alone, cut - 1, alone.length));
                 }
             }
         }

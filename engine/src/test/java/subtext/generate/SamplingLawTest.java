@@ -146,8 +146,10 @@ class SamplingLawTest {
         double z = (Math.cbrt(chi / df) - (1 - 2 / (9 * df))) / Math.sqrt(2 / (9 * df));
         // normal tail, Abramowitz & Stegun 26.2.17, error below 1e-7
         double t = 1 / (1 + 0.2316419 * Math.abs(z));
-        double tail = Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI)
-                * t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
+        double tail = Math.exp(-z * z / 2)
+                / Math.sqrt(2 * Math.PI)
+                * t
+                * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
         return z > 0 ? tail : 1 - tail;
     }
 }

@@ -58,7 +58,8 @@ class FilesTest {
     void digestsAreTheStandards() throws IOException {
         String abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assertThat(Digest.of("abc".getBytes())).isEqualTo(abc);
-        assertThat(Digest.of(new byte[0])).isEqualTo("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assertThat(Digest.of(new byte[0]))
+                .isEqualTo("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         Path file = folder.resolve("abc");
         Files.writeString(file, "abc");
         assertThat(Digest.of(file)).isEqualTo(abc);

@@ -50,7 +50,8 @@ class HuggingFaceTest {
                 .contains("\"bos_token_id\" : 3", "\"eos_token_id\" : 4");
         try (Safetensors file = Safetensors.open(folder.resolve("model.safetensors"))) {
             assertThat(file.metadata()).containsEntry("format", "pt");
-            assertThat(file.info("model.layers.1.self_attn.k_proj.weight").shape()).containsExactly(16L, 32L);
+            assertThat(file.info("model.layers.1.self_attn.k_proj.weight").shape())
+                    .containsExactly(16L, 32L);
             assertThat(file.info("lm_head.weight").shape()).containsExactly(97L, 32L);
         }
     }
@@ -76,17 +77,19 @@ class HuggingFaceTest {
     }
 
     @ParameterizedTest
-    @CsvSource(quoteCharacter = '`', value = {
-        "\"llama\", \"mamba\", model_type",
-        "\"silu\", \"gelu\", hidden_act",
-        "\"attention_bias\" : false, \"attention_bias\" : true, attention_bias",
-        "\"rope_scaling\" : null, `\"rope_scaling\" : {\"rope_type\":\"yarn\",\"factor\":2.0}`, yarn",
-        "\"hidden_size\" : 32, \"hidden_size\" : -1, hidden_size",
-        "\"num_key_value_heads\" : 2, \"num_key_value_heads\" : 3, kvHeads",
-        "\"head_dim\" : 8, \"head_dim\" : 7, headDim",
-        "\"vocab_size\" : 97, \"vocab_size\" : 5, vocab_size",
-        "\"num_hidden_layers\" : 2, \"num_hidden_layers\" : \"two\", num_hidden_layers",
-    })
+    @CsvSource(
+            quoteCharacter = '`',
+            value = {
+                "\"llama\", \"mamba\", model_type",
+                "\"silu\", \"gelu\", hidden_act",
+                "\"attention_bias\" : false, \"attention_bias\" : true, attention_bias",
+                "\"rope_scaling\" : null, `\"rope_scaling\" : {\"rope_type\":\"yarn\",\"factor\":2.0}`, yarn",
+                "\"hidden_size\" : 32, \"hidden_size\" : -1, hidden_size",
+                "\"num_key_value_heads\" : 2, \"num_key_value_heads\" : 3, kvHeads",
+                "\"head_dim\" : 8, \"head_dim\" : 7, headDim",
+                "\"vocab_size\" : 97, \"vocab_size\" : 5, vocab_size",
+                "\"num_hidden_layers\" : 2, \"num_hidden_layers\" : \"two\", num_hidden_layers",
+            })
     void configsOfOtherModelsAreRefusedByName(String from, String to, String named) throws IOException {
         replace("config.json", from, to);
         assertThatThrownBy(() -> HuggingFace.load(folder))
@@ -98,7 +101,11 @@ class HuggingFaceTest {
     void weightsThatAreNotFiniteAreRefused() throws IOException {
         for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
             float[] damaged = weights.clone();
-            damaged[(int) ParameterTable.of(CONFIG).entry("layers.1.feedForward.down").offset() + 7] = bad;
+            damaged[
+                    (int) ParameterTable.of(CONFIG)
+                                    .entry("layers.1.feedForward.down")
+                                    .offset()
+                            + 7] = bad;
             HuggingFace.save(folder, CONFIG, TOKENIZER, damaged, DType.F32);
             assertThatThrownBy(() -> HuggingFace.load(folder))
                     .isInstanceOf(EngineException.CorruptFile.class)
@@ -200,7 +207,12 @@ class HuggingFaceTest {
         StringBuilder index = new StringBuilder("{\"metadata\":{},\"weight_map\":{");
         for (int i = 0; i < entries.size(); i++) {
             String shard = i < 7 ? "one.safetensors" : "two.safetensors";
-            index.append(i == 0 ? "" : ",").append('"').append(entries.get(i).name()).append("\":\"").append(shard).append('"');
+            index.append(i == 0 ? "" : ",")
+                    .append('"')
+                    .append(entries.get(i).name())
+                    .append("\":\"")
+                    .append(shard)
+                    .append('"');
         }
         Files.writeString(folder.resolve("model.safetensors.index.json"), index.append("}}"));
         Files.delete(folder.resolve("model.safetensors"));

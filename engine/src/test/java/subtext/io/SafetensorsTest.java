@@ -39,7 +39,8 @@ class SafetensorsTest {
         cases.add(Arguments.of("header length 1", raw(1, "{"), "too short"));
         cases.add(Arguments.of("header length over the limit", raw(100_000_001, GOOD), "exceeds 100000000"));
         cases.add(Arguments.of("header length past the file", raw(500, GOOD), "exceeds the file's"));
-        cases.add(Arguments.of("header length with the top bit", raw(Long.MIN_VALUE, GOOD), "9223372036854775808 exceeds"));
+        cases.add(Arguments.of(
+                "header length with the top bit", raw(Long.MIN_VALUE, GOOD), "9223372036854775808 exceeds"));
         cases.add(Arguments.of(
                 "bad UTF-8", raw(7, new String(new char[] {'{', '"', '\u00c3', '"', ':', '1', '}'})), "not UTF-8"));
         header(cases, "not an object", "[1,2]", "does not begin with {");
@@ -47,8 +48,11 @@ class SafetensorsTest {
         header(cases, "cut JSON", "{\"a\":{\"dtype\":\"F32\"", "not valid JSON");
         header(cases, "text after the object", GOOD + "x", "JSON");
         header(cases, "a second object", GOOD + "{}", "goes on after");
-        header(cases, "tensor named twice",
-                "{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"a\":" + tensor("F32", "[1]", "[4,8]") + "}", "uplicate");
+        header(
+                cases,
+                "tensor named twice",
+                "{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"a\":" + tensor("F32", "[1]", "[4,8]") + "}",
+                "uplicate");
         header(cases, "field named twice", GOOD.replace("{\"dtype\"", "{\"dtype\":\"F32\",\"dtype\""), "uplicate");
         header(cases, "tensor is a number", "{\"a\":1}", "tensor a is not an object");
         header(cases, "no dtype", "{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", "lacks dtype");
@@ -83,12 +87,27 @@ class SafetensorsTest {
         two(cases, "overlap", "[0,4]", "[2,6]", "overlaps");
         two(cases, "the same bytes twice", "[0,4]", "[0,4]", "overlaps");
         two(cases, "a hole between", "[0,4]", "[5,9]", "past the 8 bytes");
-        header(cases, "a hole of four",
-                "{\"a\":" + tensor("F32", "[0]", "[0,0]") + ",\"b\":" + tensor("F32", "[1]", "[4,8]") + "}", "leaves a hole");
+        header(
+                cases,
+                "a hole of four",
+                "{\"a\":" + tensor("F32", "[0]", "[0,0]") + ",\"b\":" + tensor("F32", "[1]", "[4,8]") + "}",
+                "leaves a hole");
         header(cases, "metadata is a list", "{\"__metadata__\":[]}", "__metadata__ is not an object");
-        header(cases, "metadata holds a number", "{\"__metadata__\":{\"format\":1}}", "__metadata__.format is not a string");
-        header(cases, "metadata holds an object", "{\"__metadata__\":{\"format\":{}}}", "__metadata__.format is not a string");
-        header(cases, "depth 10,000", "{\"a\":" + "[".repeat(10_000) + "]".repeat(10_000) + "}", "tensor a is not an object");
+        header(
+                cases,
+                "metadata holds a number",
+                "{\"__metadata__\":{\"format\":1}}",
+                "__metadata__.format is not a string");
+        header(
+                cases,
+                "metadata holds an object",
+                "{\"__metadata__\":{\"format\":{}}}",
+                "__metadata__.format is not a string");
+        header(
+                cases,
+                "depth 10,000",
+                "{\"a\":" + "[".repeat(10_000) + "]".repeat(10_000) + "}",
+                "tensor a is not an object");
         return cases.stream();
     }
 
@@ -155,7 +174,8 @@ class SafetensorsTest {
                 }
             }
             assertThat(read.ints("counts")).containsExactly(1, -2, Integer.MAX_VALUE);
-            assertThat(read.floats("half \"quoted\"\n")).containsExactly(1f, 1f, -3.3895314e38f); // the tie goes to even
+            assertThat(read.floats("half \"quoted\"\n"))
+                    .containsExactly(1f, 1f, -3.3895314e38f); // the tie goes to even
             assertThat(read.floats("none")).isEmpty();
         }
         ByteBuffer prefix = ByteBuffer.wrap(Files.readAllBytes(file), 0, 8).order(ByteOrder.LITTLE_ENDIAN);
@@ -201,12 +221,17 @@ class SafetensorsTest {
         return "{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
     }
 
-    private static void one(List<Arguments> cases, String name, String dtype, String shape, String offsets, String rule) {
+    private static void one(
+            List<Arguments> cases, String name, String dtype, String shape, String offsets, String rule) {
         header(cases, name, "{\"a\":" + tensor(dtype, shape, offsets) + "}", rule);
     }
 
     private static void two(List<Arguments> cases, String name, String first, String second, String rule) {
-        header(cases, name, "{\"a\":" + tensor("F32", "[1]", first) + ",\"b\":" + tensor("F32", "[1]", second) + "}", rule);
+        header(
+                cases,
+                name,
+                "{\"a\":" + tensor("F32", "[1]", first) + ",\"b\":" + tensor("F32", "[1]", second) + "}",
+                rule);
     }
 
     private static void header(List<Arguments> cases, String name, String json, String rule) {
@@ -226,7 +251,10 @@ class SafetensorsTest {
     /** A claimed header length and bytes that need not agree with it. */
     private static byte[] raw(long length, String rest) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        out.writeBytes(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(length).array());
+        out.writeBytes(ByteBuffer.allocate(8)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(length)
+                .array());
         out.writeBytes(rest.getBytes(StandardCharsets.ISO_8859_1));
         return out.toByteArray();
     }

@@ -46,7 +46,9 @@ class GradientTest {
             double[] gradient = device.downloadDoubles(llama.gradients().flat());
             for (ParameterTable.Entry entry : llama.table().entries()) {
                 for (int i = 0; i < 12; i++) {
-                    int at = (int) entry.offset() + Philox.below(99, entry.offset() + i, (int) entry.shape().size());
+                    int at = (int) entry.offset()
+                            + Philox.below(
+                                    99, entry.offset() + i, (int) entry.shape().size());
                     Tensor element = llama.weights().flat().rows(at, at + 1);
                     double expected = difference(device, element, () -> scale * loss(llama, batch));
                     check(entry.name() + "[" + (at - entry.offset()) + "]", gradient[at], expected);
@@ -66,11 +68,28 @@ class GradientTest {
             Tensor[] t = new Tensor[24];
             try (Slab slab = device.slab("test", s -> {
                 long scratch = Math.max(
-                        k.attentionBackwardScratchBytes(3, 69, n, shape, DType.F64), k.rmsnormBackwardScratchBytes(n, 24, DType.F64));
+                        k.attentionBackwardScratchBytes(3, 69, n, shape, DType.F64),
+                        k.rmsnormBackwardScratchBytes(n, 24, DType.F64));
                 long[][] shapes = {
-                    {24}, {config.qkvWidth(), 24}, {24, 24}, {24}, {config.qkvWidth(), 24}, {24, 24},
-                    {n, 24}, {n}, {n, 24}, {n, config.qkvWidth()}, {n, 24}, {n, 6},
-                    {n, 24}, {n, config.qkvWidth()}, {n, 24}, {scratch / 8 + 1}, {n, 24}, {n, 24}, {128, 2, 2}
+                    {24},
+                    {config.qkvWidth(), 24},
+                    {24, 24},
+                    {24},
+                    {config.qkvWidth(), 24},
+                    {24, 24},
+                    {n, 24},
+                    {n},
+                    {n, 24},
+                    {n, config.qkvWidth()},
+                    {n, 24},
+                    {n, 6},
+                    {n, 24},
+                    {n, config.qkvWidth()},
+                    {n, 24},
+                    {scratch / 8 + 1},
+                    {n, 24},
+                    {n, 24},
+                    {128, 2, 2}
                 };
                 for (int i = 0; i < shapes.length; i++) {
                     t[i] = s.tensor("t" + i, DType.F64, shapes[i]);
@@ -126,8 +145,23 @@ class GradientTest {
             Tensor[] t = new Tensor[17];
             try (Slab slab = device.slab("test", s -> {
                 long[][] shapes = {
-                    {24}, {80, 24}, {24, 40}, {24}, {80, 24}, {24, 40}, {n, 24}, {n}, {n, 24}, {n, 80}, {n, 40},
-                    {n, 24}, {n, 80}, {n, 40}, {k.rmsnormBackwardScratchBytes(n, 24, DType.F64) / 8 + 1}, {n, 24}, {n, 24}
+                    {24},
+                    {80, 24},
+                    {24, 40},
+                    {24},
+                    {80, 24},
+                    {24, 40},
+                    {n, 24},
+                    {n},
+                    {n, 24},
+                    {n, 80},
+                    {n, 40},
+                    {n, 24},
+                    {n, 80},
+                    {n, 40},
+                    {k.rmsnormBackwardScratchBytes(n, 24, DType.F64) / 8 + 1},
+                    {n, 24},
+                    {n, 24}
                 };
                 for (int i = 0; i < shapes.length; i++) {
                     t[i] = s.tensor("t" + i, DType.F64, shapes[i]);
@@ -198,8 +232,10 @@ class GradientTest {
         }
     }
 
-    private static void compare(Device device, Tensor[] at, Tensor[] gradients, java.util.function.DoubleSupplier loss) {
-        double[][] computed = Arrays.stream(gradients).map(device::downloadDoubles).toArray(double[][]::new);
+    private static void compare(
+            Device device, Tensor[] at, Tensor[] gradients, java.util.function.DoubleSupplier loss) {
+        double[][] computed =
+                Arrays.stream(gradients).map(device::downloadDoubles).toArray(double[][]::new);
         for (int a = 0; a < at.length; a++) {
             Tensor flat = at[a].reshape(at[a].shape().size());
             for (int i = 0; i < 25; i++) {

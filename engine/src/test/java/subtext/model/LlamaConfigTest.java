@@ -17,7 +17,9 @@ class LlamaConfigTest {
     @Test
     void stories260KHasItsParameters() {
         assertThat(STORIES.parameters()).isEqualTo(260_032);
-        long sum = ParameterTable.of(STORIES).slices().stream().mapToLong(ParameterTable.Slice::size).sum();
+        long sum = ParameterTable.of(STORIES).slices().stream()
+                .mapToLong(ParameterTable.Slice::size)
+                .sum();
         assertThat(sum).isEqualTo(STORIES.parameters());
         // two operations for each weight of a matrix, and attention over 100 keys
         assertThat(STORIES.forwardFlops(100)).isEqualTo(2.0 * (260_032 - 11 * 64) + 4.0 * 5 * 64 * 100);
@@ -59,8 +61,11 @@ class LlamaConfigTest {
         assertThat(Initialisation.weights(table, 1)).isEqualTo(values);
         assertThat(Initialisation.weights(table, 2)).isNotEqualTo(values);
         for (ParameterTable.Entry entry : table.entries()) {
-            int rows = entry.name().equals("embedding") ? 30 : (int) entry.shape().dim(0);
-            int n = entry.kind() == ParameterTable.Kind.NORM ? 128 : rows * (int) entry.shape().last();
+            int rows =
+                    entry.name().equals("embedding") ? 30 : (int) entry.shape().dim(0);
+            int n = entry.kind() == ParameterTable.Kind.NORM
+                    ? 128
+                    : rows * (int) entry.shape().last();
             double sum = 0;
             double squares = 0;
             double largest = 0;
@@ -75,7 +80,9 @@ class LlamaConfigTest {
             } else {
                 // six standard errors; cutting at three of them takes 1.4 % off the spread
                 assertThat(sum / n).as(entry.name()).isCloseTo(0, within(6 * entry.std() / Math.sqrt(n)));
-                assertThat(Math.sqrt(squares / n) / entry.std()).as(entry.name()).isCloseTo(0.9933, within(6 / Math.sqrt(2.0 * n)));
+                assertThat(Math.sqrt(squares / n) / entry.std())
+                        .as(entry.name())
+                        .isCloseTo(0.9933, within(6 / Math.sqrt(2.0 * n)));
                 assertThat(largest).isLessThanOrEqualTo(3.001 * entry.std());
             }
             for (long i = entry.offset() + n; i < entry.offset() + entry.shape().size(); i++) {
@@ -89,7 +96,8 @@ class LlamaConfigTest {
         RopeScaling scaling = new RopeScaling.Llama3(8, 1, 4, 8192);
         assertThat(scaling.scale(1)).isEqualTo(1); // a wavelength of 6 positions is kept
         assertThat(scaling.scale(1e-4)).isEqualTo(1e-4 / 8); // one of 63,000 is stretched
-        double middle = 2 * Math.PI / 4096; // half way: original context / wavelength = 2, a third of the way from 1 to 4
+        double middle =
+                2 * Math.PI / 4096; // half way: original context / wavelength = 2, a third of the way from 1 to 4
         assertThat(scaling.scale(middle)).isCloseTo(middle * (2.0 / 3 / 8 + 1.0 / 3), within(1e-15));
         assertThat(new RopeScaling.Linear(4).scale(2)).isEqualTo(0.5);
     }

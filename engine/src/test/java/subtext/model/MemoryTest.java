@@ -58,7 +58,8 @@ class MemoryTest {
                         Scorer scorer = new Scorer(llama, new Scorer.Limits(16, 4, 32))) {
                     if (i % 50 == 0) {
                         Tokens prompt = Tokens.of(1, 2, 3);
-                        assertThat(generator.draw(List.of(new Prompt(prompt, i)), Sampling.exact(-1, 4))).hasSize(1);
+                        assertThat(generator.draw(List.of(new Prompt(prompt, i)), Sampling.exact(-1, 4)))
+                                .hasSize(1);
                         assertThat(scorer.score(prompt, List.of(prompt))).hasSize(1);
                     }
                 }
@@ -94,24 +95,34 @@ class MemoryTest {
             PackedBatch.Sequence five = PackedBatch.Sequence.next(Tokens.of(1, 2, 3, 4, 5, 6));
             assertThatThrownBy(() -> llama.logProbs(PackedBatch.of(List.of(five, five))))
                     .isInstanceOf(EngineException.InvalidInput.class)
-                    .hasMessageContaining("10 rows").hasMessageContaining("8 rows");
-            assertThatThrownBy(() -> llama.logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(Tokens.of(1, 97))))))
-                    .isInstanceOf(EngineException.InvalidInput.class).hasMessageContaining("97");
+                    .hasMessageContaining("10 rows")
+                    .hasMessageContaining("8 rows");
+            assertThatThrownBy(
+                            () -> llama.logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(Tokens.of(1, 97))))))
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("97");
             assertThatThrownBy(() -> llama.forwardBackward(PackedBatch.of(List.of(five)), 1))
-                    .isInstanceOf(IllegalStateException.class).hasMessageContaining("gradients");
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("gradients");
             assertThatThrownBy(() -> generator.draw(List.of(new Prompt(Tokens.of(1), 0)), Sampling.exact(-1, 9)))
-                    .isInstanceOf(EngineException.InvalidInput.class).hasMessageContaining("maxTokens");
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("maxTokens");
             assertThatThrownBy(() -> generator.draw(
                             List.of(new Prompt(TestDevice.text(config, 10, 1), 0)), Sampling.exact(-1, 2)))
-                    .isInstanceOf(EngineException.InvalidInput.class).hasMessageContaining("prompt 0");
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("prompt 0");
             assertThatThrownBy(() -> generator.draw(List.of(new Prompt(Tokens.of(-1), 0)), Sampling.exact(-1, 2)))
-                    .isInstanceOf(EngineException.InvalidInput.class).hasMessageContaining("-1");
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("-1");
             assertThatThrownBy(() -> scorer.score(Tokens.of(1), List.of(TestDevice.text(config, 9, 1))))
-                    .isInstanceOf(EngineException.InvalidInput.class).hasMessageContaining("capacity");
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("capacity");
             assertThatThrownBy(() -> new Sampling(-1, 0, 1, -1, 4))
-                    .isInstanceOf(EngineException.InvalidConfig.class).hasMessageContaining("temperature");
+                    .isInstanceOf(EngineException.InvalidConfig.class)
+                    .hasMessageContaining("temperature");
             assertThatThrownBy(() -> new LlamaConfig(1, 8, 3, 2, 4, 8, 10, 16, 10_000, 1e-5, true))
-                    .isInstanceOf(EngineException.InvalidConfig.class).hasMessageContaining("kvHeads");
+                    .isInstanceOf(EngineException.InvalidConfig.class)
+                    .hasMessageContaining("kvHeads");
         }
     }
 
@@ -138,7 +149,8 @@ class MemoryTest {
     void f64IsRefusedWhereItIsNotComputed() {
         Assumptions.assumeTrue(TestDevice.backend() != Backend.CPU, "the CPU computes f64");
         try (Device device = TestDevice.open()) {
-            assertThatThrownBy(() -> TestDevice.model(device, TestDevice.tiny(true), DType.F64, Llama.Capacity.scoring(8, 2), 1)
+            assertThatThrownBy(() -> TestDevice.model(
+                                    device, TestDevice.tiny(true), DType.F64, Llama.Capacity.scoring(8, 2), 1)
                             .logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(Tokens.of(1, 2))))))
                     .isInstanceOf(EngineException.class);
         }

@@ -29,7 +29,9 @@ class PyTorchParityTest {
 
     @BeforeAll
     static void read() throws IOException, URISyntaxException {
-        golden = Safetensors.open(Path.of(PyTorchParityTest.class.getResource("/golden/tiny-llama.safetensors").toURI()));
+        golden = Safetensors.open(Path.of(PyTorchParityTest.class
+                .getResource("/golden/tiny-llama.safetensors")
+                .toURI()));
         List<PackedBatch.Sequence> sequences = new ArrayList<>();
         int[] tokens = golden.ints("tokens");
         int at = 0;
@@ -108,10 +110,34 @@ class PyTorchParityTest {
                 llama.zeroGradients();
                 double loss = llama.forwardBackward(batch, 1 / batch.weight()) / batch.weight();
                 assertThat(loss).as("loss before step %d", step).isCloseTo(expected[step - 1], within(1e-5));
-                device.kernels().adamw(llama.weights().matrices(), llama.weights().matrices(), m.matrices(), v.matrices(),
-                        llama.gradients().matrices(), 1, 1e-2, 0.9, 0.95, 1e-8, 0.1, step);
-                device.kernels().adamw(llama.weights().norms(), llama.weights().norms(), m.norms(), v.norms(),
-                        llama.gradients().norms(), 1, 1e-2, 0.9, 0.95, 1e-8, 0, step);
+                device.kernels()
+                        .adamw(
+                                llama.weights().matrices(),
+                                llama.weights().matrices(),
+                                m.matrices(),
+                                v.matrices(),
+                                llama.gradients().matrices(),
+                                1,
+                                1e-2,
+                                0.9,
+                                0.95,
+                                1e-8,
+                                0.1,
+                                step);
+                device.kernels()
+                        .adamw(
+                                llama.weights().norms(),
+                                llama.weights().norms(),
+                                m.norms(),
+                                v.norms(),
+                                llama.gradients().norms(),
+                                1,
+                                1e-2,
+                                0.9,
+                                0.95,
+                                1e-8,
+                                0,
+                                step);
             }
         }
         assertThat(expected[expected.length - 1]).isLessThan(expected[0] - 1);

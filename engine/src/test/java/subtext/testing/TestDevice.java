@@ -39,7 +39,8 @@ public final class TestDevice {
 
     /** How tests open it. */
     public static DeviceOptions options() {
-        Optional<Path> library = Optional.ofNullable(System.getProperty("subtext.test.library")).map(Path::of);
+        Optional<Path> library =
+                Optional.ofNullable(System.getProperty("subtext.test.library")).map(Path::of);
         DeviceOptions options = DeviceOptions.defaults().withThreads(2);
         return library.isPresent() ? options.withLibrary(library.get()) : options;
     }

@@ -57,7 +57,9 @@ class TokenizerTest {
         assertThat(tokenizer.encode("the cat").size()).isLessThan(5);
         for (int i = 0; i < 20_000; i++) {
             String text = randomText(i);
-            assertThat(tokenizer.decode(tokenizer.encode(text))).as("seed %d", i).isEqualTo(text);
+            assertThat(tokenizer.decode(tokenizer.encode(text)))
+                    .as("seed %d", i)
+                    .isEqualTo(text);
         }
         assertThat(tokenizer.encode("")).isEqualTo(Tokens.EMPTY);
     }
@@ -77,7 +79,8 @@ class TokenizerTest {
     @Test
     void trainingTakesTheMostFrequentPairEachTime() {
         // counted by hand: "ab" 4 times, then "abc" 3 times, then nothing twice
-        BpeTokenizer tokenizer = new BpeTrainer().add("abc").add("abc").add("abc").add("ab").train(300);
+        BpeTokenizer tokenizer =
+                new BpeTrainer().add("abc").add("abc").add("abc").add("ab").train(300);
         assertThat(tokenizer.vocabulary()).isEqualTo(BpeTrainer.SMALLEST + 2);
         assertThat(tokenizer.encode("ab")).isEqualTo(Tokens.of(BpeTrainer.SMALLEST));
         assertThat(tokenizer.encode("abc")).isEqualTo(Tokens.of(BpeTrainer.SMALLEST + 1));
@@ -102,7 +105,9 @@ class TokenizerTest {
 
     @Test
     void noTextSpellsAControlToken() {
-        BpeTokenizer trained = new BpeTrainer().add((String.join(" ", ControlTokens.NAMES) + " ").repeat(500)).train(330);
+        BpeTokenizer trained = new BpeTrainer()
+                .add((String.join(" ", ControlTokens.NAMES) + " ").repeat(500))
+                .train(330);
         for (String name : ControlTokens.NAMES) {
             for (String text : new String[] {name, name + name, " " + name + "x", "a" + name}) {
                 Tokens tokens = trained.encode(text);
@@ -132,7 +137,8 @@ class TokenizerTest {
         String text = part.repeat((1 << 20) / part.length());
         // a mebibyte takes a fraction of a second; quadratic work would take hours
         Assertions.assertTimeout(
-                Duration.ofSeconds(20), () -> assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text));
+                Duration.ofSeconds(20),
+                () -> assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text));
     }
 
     @Test
@@ -197,9 +203,13 @@ class TokenizerTest {
                 Arguments.of("merge of a missing token", document("{\"a\":3}", "[\"a b\"]"), "\"b\""),
                 Arguments.of("merge of three", document("{\"a\":3}", "[\"a a a\"]"), "expected two"),
                 Arguments.of("merge of one", document("{\"a\":3}", "[\"a\"]"), "expected two"),
-                Arguments.of("merge into a special token", document("{\"<\":3,\"s>\":4}", "[\"< s>\"]"), "special token"),
+                Arguments.of(
+                        "merge into a special token", document("{\"<\":3,\"s>\":4}", "[\"< s>\"]"), "special token"),
                 Arguments.of("key given twice", document("{\"a\":3,\"a\":4}", "[]"), "uplicate"),
-                Arguments.of("unknown normalizer", good.replace("izer\":null,\"pre", "izer\":{\"type\":\"Lowercase\"},\"pre"), "Lowercase"),
+                Arguments.of(
+                        "unknown normalizer",
+                        good.replace("izer\":null,\"pre", "izer\":{\"type\":\"Lowercase\"},\"pre"),
+                        "Lowercase"),
                 Arguments.of(
                         "unknown pattern",
                         good.replace(
@@ -232,9 +242,10 @@ class TokenizerTest {
     /** A character-level tokenizer with three special tokens and these entries. */
     private static String document(String vocabulary, String merges) {
         return ("{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true},{\"id\":1,\"content\":\"<s>\",\"special\":true},"
-                + "{\"id\":2,\"content\":\"</s>\",\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":null,"
-                + "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":\"<unk>\",\"byte_fallback\":true,"
-                + "\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,%s,\"merges\":%s}}").formatted(vocabulary.substring(1), merges);
+                        + "{\"id\":2,\"content\":\"</s>\",\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":null,"
+                        + "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":\"<unk>\",\"byte_fallback\":true,"
+                        + "\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,%s,\"merges\":%s}}")
+                .formatted(vocabulary.substring(1), merges);
     }
 
     /** Up to 40 characters from all planes, with much white space, digits and apostrophes. */

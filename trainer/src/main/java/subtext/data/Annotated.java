@@ -22,8 +22,8 @@ public record Annotated(Document document, List<Optional<Thought>> thoughts) {
     public Annotated {
         thoughts = List.copyOf(thoughts);
         if (thoughts.size() != document.chunks().size()) {
-            throw new IllegalArgumentException("thoughts: expected one entry for each of the " + document.chunks().size()
-                    + " chunks of " + document.id() + ", got " + thoughts.size());
+            throw new IllegalArgumentException("thoughts: expected one entry for each of the "
+                    + document.chunks().size() + " chunks of " + document.id() + ", got " + thoughts.size());
         }
     }
 
@@ -38,7 +38,8 @@ public record Annotated(Document document, List<Optional<Thought>> thoughts) {
         return new Annotated(
                 document,
                 document.chunks().stream()
-                        .map(chunk -> chunk.latent() ? Optional.of(new Thought(next.next(), 1f)) : Optional.<Thought>empty())
+                        .map(chunk ->
+                                chunk.latent() ? Optional.of(new Thought(next.next(), 1f)) : Optional.<Thought>empty())
                         .toList());
     }
 }

@@ -46,11 +46,14 @@ public sealed interface Arrangement {
      *
      * @param priorShare probability of the prior order, one half in the paper
      */
-    static Arrangement of(Optional<Annotated.Thought> thought, long key, String document, int chunk, long epoch, double priorShare) {
+    static Arrangement of(
+            Optional<Annotated.Thought> thought, long key, String document, int chunk, long epoch, double priorShare) {
         if (thought.isEmpty()) {
             return new Raw();
         }
         Tokens z = thought.get().tokens();
-        return Philox.uniform(Philox.key(Philox.key(key, document), chunk), epoch) < priorShare ? new Prior(z) : new Posterior(z);
+        return Philox.uniform(Philox.key(Philox.key(key, document), chunk), epoch) < priorShare
+                ? new Prior(z)
+                : new Posterior(z);
     }
 }

@@ -50,8 +50,9 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
      */
     public record Mapping(Template context, Template text, Template thought, String id) {}
 
-    private static final JsonMapper JSON = new JsonMapper(
-            JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build());
+    private static final JsonMapper JSON = new JsonMapper(JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build());
 
     public Corpus {
         records = List.copyOf(records);
@@ -75,11 +76,12 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
             } else if (name.endsWith(".jsonl") || name.endsWith(".json") || name.endsWith(".ndjson")) {
                 reading.jsonLines(lines);
             } else {
-                throw new EngineException.InvalidInput(
-                        "corpus: " + file + ": the name should end in .jsonl (JSON lines) or .txt (plain text), or that and .gz");
+                throw new EngineException.InvalidInput("corpus: " + file
+                        + ": the name should end in .jsonl (JSON lines) or .txt (plain text), or that and .gz");
             }
         } catch (CharacterCodingException e) {
-            throw new EngineException.InvalidInput("corpus: " + file + ": line " + (reading.line + 1) + ": not UTF-8", e);
+            throw new EngineException.InvalidInput(
+                    "corpus: " + file + ": line " + (reading.line + 1) + ": not UTF-8", e);
         } catch (IOException | UncheckedIOException e) {
             throw new EngineException.InvalidInput("corpus: cannot read " + file + " (" + e.getMessage() + ")", e);
         }
@@ -177,7 +179,9 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
         }
 
         private Optional<String> thought(JsonNode record) {
-            return mapping.thought().isEmpty() ? Optional.empty() : Optional.of(mapping.thought().render(record));
+            return mapping.thought().isEmpty()
+                    ? Optional.empty()
+                    : Optional.of(mapping.thought().render(record));
         }
 
         private void add(Optional<String> named, String context, String text, Optional<String> thought) {
@@ -187,7 +191,8 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
             if (!StandardCharsets.UTF_8.newEncoder().canEncode(context + text + thought.orElse(""))) {
                 throw new EngineException.InvalidInput("holds half a surrogate pair, which no tokenizer can give back");
             }
-            String id = named.orElseGet(() -> Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8)).substring(0, 16));
+            String id = named.orElseGet(() -> Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8))
+                    .substring(0, 16));
             int before = seen.merge(id, 1, Integer::sum) - 1;
             if (before > 0 && named.isPresent()) {
                 throw new EngineException.InvalidInput("the id '" + id + "' was there before");
@@ -199,7 +204,8 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
         private void bad(String what) {
             String where = file + ": line " + line + ": " + what;
             if (!skipBad) {
-                throw new EngineException.InvalidInput(where + "; mend it, or leave such records out by --bad-records skip");
+                throw new EngineException.InvalidInput(
+                        where + "; mend it, or leave such records out by --bad-records skip");
             }
             skipped++;
             problem = problem.isEmpty() ? where : problem;

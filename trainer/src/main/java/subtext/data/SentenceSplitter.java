@@ -12,8 +12,8 @@ import java.util.Set;
 public final class SentenceSplitter {
     // Words that end in a full stop without ending a sentence; a single letter (an initial) is another case.
     private static final Set<String> ABBREVIATIONS = Set.of(
-            "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "eg", "e.g", "ie", "i.e", "cf", "fig", "eq", "no", "vol",
-            "al", "approx", "dept", "inc", "ltd", "co", "u.s", "a.m", "p.m");
+            "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "eg", "e.g", "ie", "i.e", "cf", "fig", "eq",
+            "no", "vol", "al", "approx", "dept", "inc", "ltd", "co", "u.s", "a.m", "p.m");
 
     /** The sentences of a text; none if it is empty. */
     public List<String> split(String text) {
@@ -94,10 +94,13 @@ public final class SentenceSplitter {
 
     private static boolean isAbbreviation(String before) {
         int start = before.length();
-        while (start > 0 && !Character.isWhitespace(before.charAt(start - 1)) && "([\"'".indexOf(before.charAt(start - 1)) < 0) {
+        while (start > 0
+                && !Character.isWhitespace(before.charAt(start - 1))
+                && "([\"'".indexOf(before.charAt(start - 1)) < 0) {
             start--;
         }
         String word = before.substring(start);
-        return word.length() == 1 && Character.isUpperCase(word.charAt(0)) || ABBREVIATIONS.contains(word.toLowerCase(Locale.ROOT));
+        return word.length() == 1 && Character.isUpperCase(word.charAt(0))
+                || ABBREVIATIONS.contains(word.toLowerCase(Locale.ROOT));
     }
 }

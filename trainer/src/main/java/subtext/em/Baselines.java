@@ -5,7 +5,6 @@ import java.util.Locale;
 import java.util.Optional;
 import subtext.data.Annotated;
 import subtext.data.Dataset;
-import subtext.data.Document;
 import subtext.data.SequenceBuilder;
 import subtext.model.LlamaConfig;
 import subtext.run.Seeds;
@@ -53,7 +52,8 @@ final class Baselines {
         TrainPlan training = plan.training();
         return switch (name) {
             case "raw-token-match" -> {
-                int tokens = Math.max(1, (int) Math.round(training.tokens() * rows(rawCorpus()) / rows(material.warmStart())));
+                int tokens = Math.max(
+                        1, (int) Math.round(training.tokens() * rows(rawCorpus()) / rows(material.warmStart())));
                 yield Optional.of(new Recipe(raw(name), training.withTokens(tokens), Optional.empty(), false, ""));
             }
             case "raw-flop-match" -> Optional.of(new Recipe(raw(name), training, Optional.empty(), false, ""));
@@ -62,24 +62,40 @@ final class Baselines {
                 EarlyStopping stopping = new EarlyStopping(
                         material.development().stream()
                                 .map(document -> builder(name).build(Annotated.raw(document), 0))
-                                .flatMap(sequence -> java.util.stream.IntStream.range(0, sequence.pieces(config.context()))
+                                .flatMap(sequence -> java.util.stream.IntStream.range(
+                                                0, sequence.pieces(config.context()))
                                         .mapToObj(i -> sequence.piece(i, config.context())))
                                 .toList(),
                         Math.max(1, training.steps() / MEASUREMENTS),
                         PATIENCE);
                 yield Optional.of(new Recipe(
-                        raw(name), training.withSteps(steps), Optional.of(stopping), false, "budget of " + steps + " steps, early stopping"));
+                        raw(name),
+                        training.withSteps(steps),
+                        Optional.of(stopping),
+                        false,
+                        "budget of " + steps + " steps, early stopping"));
             }
-            case "raw-plus-teacher" -> Optional.of(new Recipe(
-                    new Dataset.Mixture(
-                            raw(name), Dataset.shuffled(material.warmStart(), builder(name), seeds.shuffle(name + " teacher")), TEACHER_SHARE),
-                    training,
-                    Optional.empty(),
-                    true,
-                    String.format(Locale.ROOT, "%.0f %% of the documents of a batch are the warm start's", 100 * TEACHER_SHARE)));
-            case "oracle" -> material.oracle()
-                    .map(documents -> new Recipe(
-                            Dataset.shuffled(documents, builder(name), seeds.shuffle(name)), training, Optional.empty(), true, ""));
+            case "raw-plus-teacher" ->
+                Optional.of(new Recipe(
+                        new Dataset.Mixture(
+                                raw(name),
+                                Dataset.shuffled(material.warmStart(), builder(name), seeds.shuffle(name + " teacher")),
+                                TEACHER_SHARE),
+                        training,
+                        Optional.empty(),
+                        true,
+                        String.format(
+                                Locale.ROOT,
+                                "%.0f %% of the documents of a batch are the warm start's",
+                                100 * TEACHER_SHARE)));
+            case "oracle" ->
+                material.oracle()
+                        .map(documents -> new Recipe(
+                                Dataset.shuffled(documents, builder(name), seeds.shuffle(name)),
+                                training,
+                                Optional.empty(),
+                                true,
+                                ""));
             case "warm-step-match" -> Optional.empty();
             default -> throw new IllegalArgumentException("baseline: " + name);
         };
@@ -106,7 +122,8 @@ final class Baselines {
             long drawn = iteration.drawn().map(EmReport.Draws::tokens).orElse(0L);
             flops += config.forwardFlops(keysWith) * (3.0 * iteration.mTokens() + drawn);
         }
-        return (int) Math.ceil(flops / (3.0 * config.forwardFlops(keysWithout) * plan.training().tokens()));
+        return (int) Math.ceil(flops
+                / (3.0 * config.forwardFlops(keysWithout) * plan.training().tokens()));
     }
 
     /** Mean predicted tokens of a document. */

@@ -39,7 +39,10 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
                 Sample sample = drawn.get(i).get(k);
                 Tokens thought = thoughts.get(i).get(k);
                 scored.add(new ScoredSample(
-                        thought, sample.finished() && model.usable(thought), sample.logQ(), scores.get(i).get(k)));
+                        thought,
+                        sample.finished() && model.usable(thought),
+                        sample.logQ(),
+                        scores.get(i).get(k)));
             }
             Question question = questions.get(i);
             int chosen = selection.choose(

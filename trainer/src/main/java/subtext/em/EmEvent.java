@@ -28,7 +28,14 @@ public sealed interface EmEvent {
 
     /** One file of thoughts is there. {@code essShare} is the mean of ESS/K over its chunks. */
     record LatentsDrawn(
-            long seed, int iteration, int part, int parts, int chunks, double essShare, double elbo, double tokensPerSecond)
+            long seed,
+            int iteration,
+            int part,
+            int parts,
+            int chunks,
+            double essShare,
+            double elbo,
+            double tokensPerSecond)
             implements EmEvent {}
 
     /** A checkpoint is complete on disk. */

@@ -118,15 +118,16 @@ public record EmPlan(
             case "constant" -> new Schedule.Constant(t.learningRate(), t.warmup());
             case "linear" -> new Schedule.Linear(t.learningRate(), t.warmup(), steps, t.finalShare());
             case "cosine" -> new Schedule.Cosine(t.learningRate(), t.warmup(), steps, t.finalShare());
-            case "wsd" -> new Schedule.WarmupStableDecay(
-                    t.learningRate(), t.warmup(), steps, (int) Math.round(t.decayShare() * steps), t.finalShare());
+            case "wsd" ->
+                new Schedule.WarmupStableDecay(
+                        t.learningRate(), t.warmup(), steps, (int) Math.round(t.decayShare() * steps), t.finalShare());
             default -> throw unknown("training.schedule", t.schedule(), "constant", "linear", "cosine", "wsd");
         };
     }
 
     private static EngineException unknown(String field, String value, String... known) {
-        return new EngineException.InvalidConfig(
-                field + ": expected one of " + List.of(known) + ", got '" + value + "'" + Spelling.hint(value, List.of(known)));
+        return new EngineException.InvalidConfig(field + ": expected one of " + List.of(known) + ", got '" + value + "'"
+                + Spelling.hint(value, List.of(known)));
     }
 
     private static void require(boolean holds, String field, Object value, String expected) {

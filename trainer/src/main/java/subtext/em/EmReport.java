@@ -99,7 +99,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param steps it was trained
      * @param chosenStep step whose weights were measured: the last, unless it was stopped early
      */
-    public record Baseline(String name, int steps, int chosenStep, Measured measured, double loss, double mSeconds, String note) {}
+    public record Baseline(
+            String name, int steps, int chosenStep, Measured measured, double loss, double mSeconds, String note) {}
 
     /**
      * A chunk with all its thoughts, for people.
@@ -107,7 +108,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param iteration whose E-step or evaluation drew them
      * @param thoughts text, log weight, normalised weight, chosen
      */
-    public record Shown(int iteration, String document, int chunk, String context, String text, List<ShownThought> thoughts) {}
+    public record Shown(
+            int iteration, String document, int chunk, String context, String text, List<ShownThought> thoughts) {}
 
     /** @see Shown */
     public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
@@ -141,16 +143,22 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("iteration", it.iteration());
         tree.putAll(tree(it.measured()));
-        it.drawn().ifPresentOrElse(
-                drawn -> {
-                    tree.put("essPerSample", drawn.essShareMean());
-                    tree.put("selectedCorrect", boxed(drawn.selectedCorrect()));
-                    tree.put("drawn", tree(drawn));
-                },
-                () -> {
-                    tree.put("essPerSample", it.measured().draws().map(Draws::essShareMean).orElse(null));
-                    tree.put("selectedCorrect", null);
-                });
+        it.drawn()
+                .ifPresentOrElse(
+                        drawn -> {
+                            tree.put("essPerSample", drawn.essShareMean());
+                            tree.put("selectedCorrect", boxed(drawn.selectedCorrect()));
+                            tree.put("drawn", tree(drawn));
+                        },
+                        () -> {
+                            tree.put(
+                                    "essPerSample",
+                                    it.measured()
+                                            .draws()
+                                            .map(Draws::essShareMean)
+                                            .orElse(null));
+                            tree.put("selectedCorrect", null);
+                        });
         tree.put("loss", it.loss());
         tree.put("eSeconds", it.eSeconds());
         tree.put("mSeconds", it.mSeconds());
@@ -196,7 +204,12 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
 
     private static Map<String, Object> tree(Draws draws) {
         Map<String, Object> tree = new LinkedHashMap<>();
-        tree.put("essShare", List.of(draws.essShare().low(), draws.essShare().median(), draws.essShare().high()));
+        tree.put(
+                "essShare",
+                List.of(
+                        draws.essShare().low(),
+                        draws.essShare().median(),
+                        draws.essShare().high()));
         tree.put("essShareMean", draws.essShareMean());
         tree.put("spread", draws.spread());
         tree.put("cutOff", draws.cutOff());
@@ -226,7 +239,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             bounds.forEach(k -> head.append(String.format(" %26s", "ELBO_" + k + " [95 %]")));
             head.append(String.format(
                     " %20s %6s %8s %7s %6s %7s %8s %15s %15s%n",
-                    "ESS/K quartiles", "sd w", "selected", "cut off", "length", "dist-3", "NLL", "E tok (tok/s)", "M tok (tok/s)"));
+                    "ESS/K quartiles",
+                    "sd w",
+                    "selected",
+                    "cut off",
+                    "length",
+                    "dist-3",
+                    "NLL",
+                    "E tok (tok/s)",
+                    "M tok (tok/s)"));
             out.append(head);
             for (Iteration it : seed.iterations()) {
                 String name = it.iteration() == 0 ? "iteration 0 (warm)" : "iteration " + it.iteration();
@@ -238,11 +259,16 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
                     out.append("      ").append(baseline.note()).append('\n');
                 }
             }
-            out.append("  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n");
+            out.append(
+                    "  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n");
             for (Shown shown : seed.shown()) {
                 out.append(String.format(
                         "  iteration %d, %s chunk %d: %s | %s%n",
-                        shown.iteration(), shown.document(), shown.chunk(), oneLine(shown.context()), oneLine(shown.text())));
+                        shown.iteration(),
+                        shown.document(),
+                        shown.chunk(),
+                        oneLine(shown.context()),
+                        oneLine(shown.text())));
                 for (ShownThought thought : shown.thoughts()) {
                     out.append(String.format(
                             Locale.ROOT,
@@ -259,20 +285,33 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     }
 
     private static void row(
-            StringBuilder out, String name, Measured measured, List<Integer> bounds, Optional<Draws> drawn, long mTokens, double mSeconds) {
+            StringBuilder out,
+            String name,
+            Measured measured,
+            List<Integer> bounds,
+            Optional<Draws> drawn,
+            long mTokens,
+            double mSeconds) {
         out.append(String.format("  %-22s %8s", name, number(measured.accuracy(), "%.3f")));
         for (int k : bounds) {
             Bound bound = measured.elbo().get(k);
             out.append(String.format(
                     " %26s",
-                    bound == null ? "-" : String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", bound.mean(), bound.low(), bound.high())));
+                    bound == null
+                            ? "-"
+                            : String.format(
+                                    Locale.ROOT, "%.3f [%.3f, %.3f]", bound.mean(), bound.low(), bound.high())));
         }
         Optional<Draws> draws = drawn.or(measured::draws);
         out.append(draws.map(d -> String.format(
                         Locale.ROOT,
                         " %20s %6.2f %8s %7.3f %6.1f %7.3f",
                         String.format(
-                                Locale.ROOT, "%.2f %.2f %.2f", d.essShare().low(), d.essShare().median(), d.essShare().high()),
+                                Locale.ROOT,
+                                "%.2f %.2f %.2f",
+                                d.essShare().low(),
+                                d.essShare().median(),
+                                d.essShare().high()),
                         d.spread(),
                         number(d.selectedCorrect(), "%.3f"),
                         d.cutOff(),
@@ -281,11 +320,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
                 .orElse(String.format(" %20s %6s %8s %7s %6s %7s", "-", "-", "-", "-", "-", "-")));
         out.append(String.format(
                 " %8s %15s %15s%n",
-                measured.nll().map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean())).orElse("-"),
-                drawn.map(d -> String.format(Locale.ROOT, "%.2fM (%.0f)", d.tokens() / 1e6, d.tokensPerSecond())).orElse("-"),
+                measured.nll()
+                        .map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean()))
+                        .orElse("-"),
+                drawn.map(d -> String.format(Locale.ROOT, "%.2fM (%.0f)", d.tokens() / 1e6, d.tokensPerSecond()))
+                        .orElse("-"),
                 mTokens < 0
                         ? "-"
-                        : String.format(Locale.ROOT, "%.2fM (%.0f)", mTokens / 1e6, mSeconds > 0 ? mTokens / mSeconds : 0)));
+                        : String.format(
+                                Locale.ROOT, "%.2fM (%.0f)", mTokens / 1e6, mSeconds > 0 ? mTokens / mSeconds : 0)));
     }
 
     private static String number(OptionalDouble value, String format) {
@@ -296,6 +339,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     private static String oneLine(String text) {
         String line = text.replaceAll("\\s+", " ").strip();
         int end = LONGEST_LINE / 2;
-        return line.length() <= LONGEST_LINE ? line : line.substring(0, end) + " ... " + line.substring(line.length() - end);
+        return line.length() <= LONGEST_LINE
+                ? line
+                : line.substring(0, end) + " ... " + line.substring(line.length() - end);
     }
 }

@@ -39,8 +39,10 @@ public final class EmRun {
         long from = System.nanoTime();
         RunConfig config = settings.config();
         EmPlan plan = EmPlan.of(config);
-        if (config.seeds().isEmpty() || config.seeds().stream().distinct().count() < config.seeds().size()) {
-            throw new EngineException.InvalidConfig("seeds: expected at least one and each once, got " + config.seeds());
+        if (config.seeds().isEmpty()
+                || config.seeds().stream().distinct().count() < config.seeds().size()) {
+            throw new EngineException.InvalidConfig(
+                    "seeds: expected at least one and each once, got " + config.seeds());
         }
         DType type = type(config.device());
         try (Device device = open(config.device())) {
@@ -50,7 +52,8 @@ public final class EmRun {
             // the first documents before the folder: a corpus with a fault must not leave a run behind
             List<String> notices = new ArrayList<>();
             Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), notices::add);
-            try (RunDirectory directory = RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
+            try (RunDirectory directory =
+                    RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
                 Metrics metrics = new Metrics(directory, listener);
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();
@@ -83,9 +86,18 @@ public final class EmRun {
             throws IOException {
         LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
         try (Network network = new Network(
-                device, sizes, type, plan.training().microTokens(), plan.maxThought(), config.device().slots(), plan.samples())) {
+                device,
+                sizes,
+                type,
+                plan.training().microTokens(),
+                plan.maxThought(),
+                config.device().slots(),
+                plan.samples())) {
             metrics.accept(new EmEvent.RunStarted(
-                    directory.root(), directory.resumed(), sizes.parameters(), device.info().toString()));
+                    directory.root(),
+                    directory.resumed(),
+                    sizes.parameters(),
+                    device.info().toString()));
             return ExpectationMaximisation.builder()
                     .network(network)
                     .material(material)
@@ -106,11 +118,21 @@ public final class EmRun {
         Material material = Materials.of(config, new Seeds(seed), line -> listener.accept(new EmEvent.Notice(line)));
         LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
         try (Network network = new Network(
-                device, sizes, type, plan.training().microTokens(), plan.maxThought(), config.device().slots(), plan.samples())) {
-            listener.accept(new EmEvent.RunStarted(settings.run(), false, sizes.parameters(), device.info().toString()));
-            listener.accept(new EmEvent.Notice("would train " + (1 + plan.iterations()) + " models of " + plan.training().steps()
-                    + " steps and baselines " + plan.baselines() + " for seeds " + config.seeds() + ": " + material.warmStart().size()
-                    + " documents with thoughts, " + material.corpus().size() + " without, " + material.heldOut().size()
+                device,
+                sizes,
+                type,
+                plan.training().microTokens(),
+                plan.maxThought(),
+                config.device().slots(),
+                plan.samples())) {
+            listener.accept(new EmEvent.RunStarted(
+                    settings.run(), false, sizes.parameters(), device.info().toString()));
+            listener.accept(new EmEvent.Notice("would train " + (1 + plan.iterations()) + " models of "
+                    + plan.training().steps()
+                    + " steps and baselines " + plan.baselines() + " for seeds " + config.seeds() + ": "
+                    + material.warmStart().size()
+                    + " documents with thoughts, " + material.corpus().size() + " without, "
+                    + material.heldOut().size()
                     + " held out, vocabulary " + material.tokenizer().vocabulary() + "; in " + settings.run()));
             network.initialWeights(new Seeds(seed).initialWeights());
         }
@@ -136,7 +158,9 @@ public final class EmRun {
         return switch (device.type()) {
             case "f32" -> DType.F32;
             case "bf16" -> DType.BF16;
-            default -> throw new EngineException.InvalidConfig("device.type: expected f32 or bf16, got '" + device.type() + "'");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "device.type: expected f32 or bf16, got '" + device.type() + "'");
         };
     }
 
@@ -145,20 +169,24 @@ public final class EmRun {
             case "best" -> Backend.best();
             case "cpu" -> Backend.CPU;
             case "cuda" -> Backend.CUDA;
-            default -> throw new EngineException.InvalidConfig(
-                    "device.backend: expected best, cpu or cuda, got '" + device.backend() + "'");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "device.backend: expected best, cpu or cuda, got '" + device.backend() + "'");
         };
         Matmul matmul = switch (device.matmul()) {
             case "own" -> Matmul.OWN;
             case "auto" -> Matmul.AUTO;
             case "vendor" -> Matmul.VENDOR;
-            default -> throw new EngineException.InvalidConfig(
-                    "device.matmul: expected own, auto or vendor, got '" + device.matmul() + "'");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "device.matmul: expected own, auto or vendor, got '" + device.matmul() + "'");
         };
         if (device.threads() < 0) {
-            throw new EngineException.InvalidConfig("device.threads: expected 0 (one per core) or more, got " + device.threads());
+            throw new EngineException.InvalidConfig(
+                    "device.threads: expected 0 (one per core) or more, got " + device.threads());
         }
-        return Device.open(backend, DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul));
+        return Device.open(
+                backend, DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul));
     }
 
     /** Writes what is measured into the run's folder, and passes every event on. */
@@ -166,7 +194,8 @@ public final class EmRun {
         /** Steps between two lines of training metrics. */
         private static final int EVERY = 50;
 
-        private static final String HEAD = "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
+        private static final String HEAD =
+                "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
 
         private final RunDirectory directory;
         private final Consumer<EmEvent> next;
@@ -180,29 +209,73 @@ public final class EmRun {
         @Override
         public void accept(EmEvent event) {
             switch (event) {
-                case EmEvent.RunStarted e -> line("run", Map.of("resumed", e.resumed(), "parameters", e.parameters(), "device", e.device()));
-                case EmEvent.StageStarted e -> line("stage", fields("seed", e.seed(), "stage", e.stage(), "done", e.done(), "total", e.total()));
+                case EmEvent.RunStarted e ->
+                    line("run", Map.of("resumed", e.resumed(), "parameters", e.parameters(), "device", e.device()));
+                case EmEvent.StageStarted e ->
+                    line("stage", fields("seed", e.seed(), "stage", e.stage(), "done", e.done(), "total", e.total()));
                 case EmEvent.StepTrained e -> {
                     if (e.step() % EVERY == 0 || e.step() == e.steps() || e.skipped()) {
-                        line("step", fields("seed", e.seed(), "stage", e.stage(), "step", e.step(), "loss", e.loss(), "gradientNorm",
-                                e.gradientNorm(), "learningRate", e.learningRate(), "tokensPerSecond", e.tokensPerSecond(), "skipped", e.skipped()));
+                        line(
+                                "step",
+                                fields(
+                                        "seed",
+                                        e.seed(),
+                                        "stage",
+                                        e.stage(),
+                                        "step",
+                                        e.step(),
+                                        "loss",
+                                        e.loss(),
+                                        "gradientNorm",
+                                        e.gradientNorm(),
+                                        "learningRate",
+                                        e.learningRate(),
+                                        "tokensPerSecond",
+                                        e.tokensPerSecond(),
+                                        "skipped",
+                                        e.skipped()));
                     }
                 }
-                case EmEvent.LatentsDrawn e -> line("latents", fields("seed", e.seed(), "iteration", e.iteration(), "part", e.part(), "chunks",
-                        e.chunks(), "essShare", e.essShare(), "elbo", e.elbo(), "tokensPerSecond", e.tokensPerSecond()));
+                case EmEvent.LatentsDrawn e ->
+                    line(
+                            "latents",
+                            fields(
+                                    "seed",
+                                    e.seed(),
+                                    "iteration",
+                                    e.iteration(),
+                                    "part",
+                                    e.part(),
+                                    "chunks",
+                                    e.chunks(),
+                                    "essShare",
+                                    e.essShare(),
+                                    "elbo",
+                                    e.elbo(),
+                                    "tokensPerSecond",
+                                    e.tokensPerSecond()));
                 case EmEvent.CheckpointWritten e -> {}
                 case EmEvent.Notice e -> line("notice", Map.of("line", e.line()));
                 case EmEvent.IterationFinished e -> {
                     line("iteration", with(e.seed(), EmReport.tree(e.iteration())));
                     EmReport.Iteration it = e.iteration();
-                    rows(e.seed(), "em", it.iteration(), it.measured(), it.drawn().or(it.measured()::draws), it.loss(), it.eSeconds(), it.mSeconds());
+                    rows(
+                            e.seed(),
+                            "em",
+                            it.iteration(),
+                            it.measured(),
+                            it.drawn().or(it.measured()::draws),
+                            it.loss(),
+                            it.eSeconds(),
+                            it.mSeconds());
                 }
                 case EmEvent.BaselineFinished e -> {
                     line("baseline", with(e.seed(), EmReport.tree(e.baseline())));
                     EmReport.Baseline b = e.baseline();
                     rows(e.seed(), b.name(), -1, b.measured(), b.measured().draws(), b.loss(), 0, b.mSeconds());
                 }
-                case EmEvent.RunFinished e -> line("finished", Map.of("wallSeconds", e.report().wallSeconds()));
+                case EmEvent.RunFinished e ->
+                    line("finished", Map.of("wallSeconds", e.report().wallSeconds()));
             }
             next.accept(event);
         }
@@ -213,7 +286,10 @@ public final class EmRun {
             all.putAll(fields);
             try {
                 Files.writeString(
-                        directory.metrics(), JSON.writeValueAsString(all) + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+                        directory.metrics(),
+                        JSON.writeValueAsString(all) + "\n",
+                        StandardOpenOption.CREATE,
+                        StandardOpenOption.APPEND);
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -229,14 +305,18 @@ public final class EmRun {
                 double loss,
                 double eSeconds,
                 double mSeconds) {
-            String head = seed + "," + arm + "," + (iteration < 0 ? "" : iteration) + "," + text(measured.accuracy()) + ",";
-            String tail = draws.map(d -> d.essShareMean() + "," + text(d.selectedCorrect()) + "," + d.cutOff() + "," + d.length() + "," + d.distinct3())
+            String head =
+                    seed + "," + arm + "," + (iteration < 0 ? "" : iteration) + "," + text(measured.accuracy()) + ",";
+            String tail = draws.map(d -> d.essShareMean() + "," + text(d.selectedCorrect()) + "," + d.cutOff() + ","
+                                    + d.length() + "," + d.distinct3())
                             .orElse(",,,,")
                     + "," + loss + "," + eSeconds + "," + mSeconds + "\n";
-            measured.elbo().forEach((k, bound) ->
-                    csv.append(head).append(k + "," + bound.mean() + "," + bound.low() + "," + bound.high() + ",," + tail));
-            measured.nll().ifPresent(nll ->
-                    csv.append(head).append(",," + -nll.high() + "," + -nll.low() + "," + nll.mean() + "," + tail));
+            measured.elbo()
+                    .forEach((k, bound) -> csv.append(head)
+                            .append(k + "," + bound.mean() + "," + bound.low() + "," + bound.high() + ",," + tail));
+            measured.nll()
+                    .ifPresent(nll -> csv.append(head)
+                            .append(",," + -nll.high() + "," + -nll.low() + "," + nll.mean() + "," + tail));
             try {
                 AtomicFiles.write(directory.csv(), csv.toString());
             } catch (IOException e) {

@@ -54,7 +54,8 @@ public final class ExpectationMaximisation {
         this.listener = builder.listener;
         this.model = network.model(material.tokenizer().controls(), plan.maxThought());
         this.corpus = questions(material.corpus());
-        this.measurement = new Measurement(material, questions(material.heldOut()), plan.evaluation(), seeds.evaluation());
+        this.measurement =
+                new Measurement(material, questions(material.heldOut()), plan.evaluation(), seeds.evaluation());
     }
 
     /** Collects what a run needs; all but the listener must be given. */
@@ -166,8 +167,13 @@ public final class ExpectationMaximisation {
         SequenceBuilder builder =
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare());
         Dataset dataset = Dataset.shuffled(documents, builder, seeds.shuffle(name));
-        Trainer.Result trained =
-                train(i == 0 ? name + ": warm start" : name + ": M-step", dataset, plan.training(), start, stage, Optional.empty());
+        Trainer.Result trained = train(
+                i == 0 ? name + ": warm start" : name + ": M-step",
+                dataset,
+                plan.training(),
+                start,
+                stage,
+                Optional.empty());
         String digest = stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
         network.llama().upload(trained.weights());
         EmReport.Iteration iteration = new EmReport.Iteration(
@@ -226,17 +232,22 @@ public final class ExpectationMaximisation {
     private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn) {
         int some = Math.min(questions.size(), Math.max(1, corpus.size() / CHECKED));
         Diagnosis.ofLogProbMismatch(model.largestMismatch(questions.subList(0, some), drawn.subList(0, some)))
-                .ifPresent(warning -> listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence())));
+                .ifPresent(
+                        warning -> listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence())));
     }
 
-    private EmEvent progress(int i, int part, int parts, List<Question> questions, List<LatentRecord> drawn, double seconds) {
+    private EmEvent progress(
+            int i, int part, int parts, List<Question> questions, List<LatentRecord> drawn, double seconds) {
         double ess = 0;
         double elbo = 0;
         long tokens = 0;
         for (int q = 0; q < drawn.size(); q++) {
             LogWeights weights = plan.weighting().of(drawn.get(q).samples());
             ess += weights.ess() / weights.size();
-            elbo += LogWeights.of(drawn.get(q).samples().stream().mapToDouble(ScoredSample::logBoundWeight).toArray()).elbo();
+            elbo += LogWeights.of(drawn.get(q).samples().stream()
+                            .mapToDouble(ScoredSample::logBoundWeight)
+                            .toArray())
+                    .elbo();
             tokens += Measurement.tokens(questions.get(q), drawn.get(q));
         }
         return new EmEvent.LatentsDrawn(
@@ -269,7 +280,8 @@ public final class ExpectationMaximisation {
 
     /** All that a part is a function of, beside the corpus. */
     private String source(int i, String proposer) {
-        return "model " + proposer + " K " + plan.samples() + " " + plan.selection() + " " + plan.weighting() + " maxThought "
+        return "model " + proposer + " K " + plan.samples() + " " + plan.selection() + " " + plan.weighting()
+                + " maxThought "
                 + plan.maxThought() + " context " + plan.contextChunks() + " part " + plan.part() + " key "
                 + Long.toHexString(seeds.eStep(i));
     }
@@ -277,7 +289,12 @@ public final class ExpectationMaximisation {
     // ---- training
 
     private Trainer.Result train(
-            String stage, Dataset dataset, TrainPlan training, float[] start, StageFolder place, Optional<EarlyStopping> stopping)
+            String stage,
+            Dataset dataset,
+            TrainPlan training,
+            float[] start,
+            StageFolder place,
+            Optional<EarlyStopping> stopping)
             throws IOException {
         return train(network, seeds.seed(), stage, dataset, training, start, place, stopping, listener);
     }
@@ -298,22 +315,29 @@ public final class ExpectationMaximisation {
         BatchLoader loader = new BatchLoader(dataset, network.llama().config().context(), training.tokens());
         return network.trainer().train(training, loader, start, place.checkpoints(), stopping, event -> {
             switch (event) {
-                case TrainEvent.Step s -> listener.accept(new EmEvent.StepTrained(
-                        seed,
-                        stage,
-                        s.step(),
-                        s.steps(),
-                        s.loss(),
-                        s.gradientNorm(),
-                        s.learningRate(),
-                        s.tokensPerSecond(),
-                        s.skipped()));
-                case TrainEvent.Saved s -> listener.accept(
-                        new EmEvent.CheckpointWritten(seed, stage, s.step(), s.folder()));
+                case TrainEvent.Step s ->
+                    listener.accept(new EmEvent.StepTrained(
+                            seed,
+                            stage,
+                            s.step(),
+                            s.steps(),
+                            s.loss(),
+                            s.gradientNorm(),
+                            s.learningRate(),
+                            s.tokensPerSecond(),
+                            s.skipped()));
+                case TrainEvent.Saved s ->
+                    listener.accept(new EmEvent.CheckpointWritten(seed, stage, s.step(), s.folder()));
                 case TrainEvent.Resumed s ->
                     listener.accept(new EmEvent.StageStarted(seed, stage, "steps", s.step(), training.steps()));
-                case TrainEvent.Development d -> listener.accept(new EmEvent.Notice(String.format(
-                        java.util.Locale.ROOT, "%s: development loss %.4f at step %d%s", stage, d.loss(), d.step(), d.best() ? ", lowest" : "")));
+                case TrainEvent.Development d ->
+                    listener.accept(new EmEvent.Notice(String.format(
+                            java.util.Locale.ROOT,
+                            "%s: development loss %.4f at step %d%s",
+                            stage,
+                            d.loss(),
+                            d.step(),
+                            d.best() ? ", lowest" : "")));
                 case TrainEvent.Notice n -> listener.accept(new EmEvent.Notice(n.line()));
             }
         });
@@ -340,11 +364,13 @@ public final class ExpectationMaximisation {
         }
         Optional<Recipe> found = recipes.recipe(name);
         if (found.isEmpty()) {
-            listener.accept(new EmEvent.Notice("baseline " + name + ": left out, no true thoughts are known for this corpus"));
+            listener.accept(
+                    new EmEvent.Notice("baseline " + name + ": left out, no true thoughts are known for this corpus"));
             return Optional.empty();
         }
         Recipe recipe = found.get();
-        Trainer.Result trained = train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
+        Trainer.Result trained =
+                train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
         stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
         network.llama().upload(trained.weights());
         EmReport.Baseline baseline = new EmReport.Baseline(
@@ -377,7 +403,11 @@ public final class ExpectationMaximisation {
             for (int k = 0; k < share.length; k++) {
                 ScoredSample sample = record.samples().get(k);
                 thoughts.add(new EmReport.ShownThought(
-                        material.tokenizer().show(sample.thought()), weights.at(k), share[k], k == record.chosen(), sample.finished()));
+                        material.tokenizer().show(sample.thought()),
+                        weights.at(k),
+                        share[k],
+                        k == record.chosen(),
+                        sample.finished()));
             }
             Question question = corpus.get(q);
             shown.add(new EmReport.Shown(

@@ -70,12 +70,13 @@ public final class LatentPart {
             String digest = Digest.of(body.getBytes(StandardCharsets.UTF_8));
             String expected = header.path("sha256").asString("");
             if (!digest.equals(expected)) {
-                throw new EngineException.CorruptFile(
-                        file + ": SHA-256 of the records is " + digest + ", the header says " + expected + "; delete the file to draw it again");
+                throw new EngineException.CorruptFile(file + ": SHA-256 of the records is " + digest
+                        + ", the header says " + expected + "; delete the file to draw it again");
             }
             if (source != null && !header.path("source").asString("").equals(source)) {
-                throw new EngineException.CorruptFile(file + ": drawn from " + header.path("source").asString("") + ", this run needs "
-                        + source + "; delete the file to draw it again");
+                throw new EngineException.CorruptFile(
+                        file + ": drawn from " + header.path("source").asString("") + ", this run needs " + source
+                                + "; delete the file to draw it again");
             }
             List<LatentRecord> records = new ArrayList<>();
             for (String line : body.split("\n")) {
@@ -130,7 +131,10 @@ public final class LatentPart {
                     new JointScore(number(sample.path("logPrior")), number(sample.path("logLikelihood")))));
         }
         return new LatentRecord(
-                tree.path("document").asString(), tree.path("chunk").asInt(), samples, tree.path("chosen").asInt());
+                tree.path("document").asString(),
+                tree.path("chunk").asInt(),
+                samples,
+                tree.path("chosen").asInt());
     }
 
     // JSON has no infinity: Jackson writes it as the string "-Infinity"

@@ -20,7 +20,8 @@ public final class LogWeights {
         }
         for (int k = 0; k < logWeights.length; k++) {
             if (Double.isNaN(logWeights[k]) || logWeights[k] == Double.POSITIVE_INFINITY) {
-                throw new IllegalArgumentException("logWeights[" + k + "]: expected finite or -inf, got " + logWeights[k]);
+                throw new IllegalArgumentException(
+                        "logWeights[" + k + "]: expected finite or -inf, got " + logWeights[k]);
             }
         }
         return new LogWeights(logWeights.clone());

@@ -16,7 +16,8 @@ public final class MStep {
     public static List<Annotated> chosen(List<Document> documents, List<LatentRecord> records) {
         Map<Place, LatentRecord> byPlace = index(records);
         return documents.stream()
-                .map(document -> annotate(document, byPlace, record -> record.thought().map(z -> new Annotated.Thought(z, 1f))))
+                .map(document ->
+                        annotate(document, byPlace, record -> record.thought().map(z -> new Annotated.Thought(z, 1f))))
                 .toList();
     }
 
@@ -27,7 +28,10 @@ public final class MStep {
      */
     public static List<Annotated> weighted(List<Document> documents, List<LatentRecord> records, Weighting weighting) {
         Map<Place, LatentRecord> byPlace = index(records);
-        int samples = records.stream().mapToInt(record -> record.samples().size()).max().orElse(1);
+        int samples = records.stream()
+                .mapToInt(record -> record.samples().size())
+                .max()
+                .orElse(1);
         List<Annotated> variants = new ArrayList<>();
         for (Document document : documents) {
             for (int k = 0; k < samples; k++) {
@@ -37,7 +41,8 @@ public final class MStep {
                     return weights.allZero()
                             ? Optional.empty()
                             : Optional.of(new Annotated.Thought(
-                                    record.samples().get(variant).thought(), (float) (weights.size() * weights.normalised()[variant])));
+                                    record.samples().get(variant).thought(),
+                                    (float) (weights.size() * weights.normalised()[variant])));
                 }));
             }
         }
@@ -50,7 +55,8 @@ public final class MStep {
         Map<Place, LatentRecord> byPlace = new HashMap<>();
         for (LatentRecord record : records) {
             if (byPlace.put(new Place(record.document(), record.chunk()), record) != null) {
-                throw new IllegalArgumentException("records: chunk " + record.chunk() + " of " + record.document() + " is there twice");
+                throw new IllegalArgumentException(
+                        "records: chunk " + record.chunk() + " of " + record.document() + " is there twice");
             }
         }
         return byPlace;

@@ -37,13 +37,14 @@ final class Materials {
             return file(config.corpus(), seeds, notice);
         }
         RunConfig.World w = config.world();
-        ChainWorld world = new ChainWorld(
-                new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seeds.seed()));
+        ChainWorld world =
+                new ChainWorld(new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seeds.seed()));
         return switch (w.rendering()) {
             case "tokens" -> tokens(world, w);
             case "text" -> text(world, w, config.corpus());
-            default -> throw new EngineException.InvalidConfig(
-                    "world.rendering: expected tokens or text, got '" + w.rendering() + "'");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "world.rendering: expected tokens or text, got '" + w.rendering() + "'");
         };
     }
 
@@ -51,8 +52,8 @@ final class Materials {
 
     private static Material tokens(ChainWorld world, RunConfig.World w) {
         if (w.taughtRules() < 0 || w.taughtRules() > w.generators()) {
-            throw new EngineException.InvalidConfig(
-                    "world.taughtRules: expected 0.." + w.generators() + ", the rules there are, got " + w.taughtRules());
+            throw new EngineException.InvalidConfig("world.taughtRules: expected 0.." + w.generators()
+                    + ", the rules there are, got " + w.taughtRules());
         }
         List<ChainWorld.Problem> held = world.problems(ChainWorld.Split.HELD_OUT, w.heldOut());
         CotTask task = new CotTask(world, held);
@@ -70,7 +71,8 @@ final class Materials {
         return new Material(
                 new SymbolTokenizer(world.symbols()),
                 world.problems(ChainWorld.Split.WARM_START, w.warmStart()).stream()
-                        .map(problem -> Annotated.with(problem.document(), List.of(world.taught(problem, w.taughtRules()))))
+                        .map(problem ->
+                                Annotated.with(problem.document(), List.of(world.taught(problem, w.taughtRules()))))
                         .toList(),
                 documents(world, ChainWorld.Split.TRAIN, w.documents()),
                 documents(world, ChainWorld.Split.DEV, w.dev()),
@@ -80,7 +82,9 @@ final class Materials {
     }
 
     private static List<Document> documents(ChainWorld world, ChainWorld.Split split, int count) {
-        return world.problems(split, count).stream().map(ChainWorld.Problem::document).toList();
+        return world.problems(split, count).stream()
+                .map(ChainWorld.Problem::document)
+                .toList();
     }
 
     // ---- the chain world in sentences
@@ -90,18 +94,27 @@ final class Materials {
         Chunker chunker = new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
         List<ChainText.TextDocument> warm = told.documents(ChainWorld.Split.WARM_START, w.warmStart());
         BpeTrainer trainer = new BpeTrainer();
-        warm.forEach(document -> trainer.add(document.text()).add(document.thought(0, document.text().length())));
+        warm.forEach(document -> trainer.add(document.text())
+                .add(document.thought(0, document.text().length())));
         Tokenizer tokenizer = trainer.train(vocabulary(c));
         Map<String, List<Tokens>> thoughts = new HashMap<>();
         Cutter cutter = new Cutter(tokenizer, chunker, thoughts);
         List<Document> warmDocuments = warm.stream().map(cutter::document).toList();
-        List<Document> corpus = told.documents(ChainWorld.Split.TRAIN, w.documents()).stream().map(cutter::document).toList();
-        List<Document> dev = told.documents(ChainWorld.Split.DEV, w.dev()).stream().map(cutter::document).toList();
-        List<Document> held = told.documents(ChainWorld.Split.HELD_OUT, w.heldOut()).stream().map(cutter::document).toList();
+        List<Document> corpus = told.documents(ChainWorld.Split.TRAIN, w.documents()).stream()
+                .map(cutter::document)
+                .toList();
+        List<Document> dev = told.documents(ChainWorld.Split.DEV, w.dev()).stream()
+                .map(cutter::document)
+                .toList();
+        List<Document> held = told.documents(ChainWorld.Split.HELD_OUT, w.heldOut()).stream()
+                .map(cutter::document)
+                .toList();
         Material.Truth truth = new Material.Truth() {
             @Override
             public Optional<Tokens> thought(String document, int chunk) {
-                return Optional.ofNullable(thoughts.get(document)).map(all -> all.get(chunk)).filter(z -> !z.isEmpty());
+                return Optional.ofNullable(thoughts.get(document))
+                        .map(all -> all.get(chunk))
+                        .filter(z -> !z.isEmpty());
             }
 
             @Override
@@ -124,9 +137,14 @@ final class Materials {
     private record Cutter(Tokenizer tokenizer, Chunker chunker, Map<String, List<Tokens>> thoughts) {
         Document document(ChainText.TextDocument told) {
             List<String> chunks = chunker.cut(told.text());
-            thoughts.put(told.id(), told.thoughts(chunks).stream().map(tokenizer::encode).toList());
+            thoughts.put(
+                    told.id(),
+                    told.thoughts(chunks).stream().map(tokenizer::encode).toList());
             return new Document(
-                    told.id(), chunks.stream().map(chunk -> new Chunk(tokenizer.encode(chunk), true)).toList());
+                    told.id(),
+                    chunks.stream()
+                            .map(chunk -> new Chunk(tokenizer.encode(chunk), true))
+                            .toList());
         }
     }
 
@@ -139,12 +157,15 @@ final class Materials {
         boolean skip = switch (c.badRecords()) {
             case "stop" -> false;
             case "skip" -> true;
-            default -> throw new EngineException.InvalidConfig("corpus.badRecords: expected stop or skip, got '" + c.badRecords() + "'");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "corpus.badRecords: expected stop or skip, got '" + c.badRecords() + "'");
         };
         Template thought = Template.parse("corpus.thought", c.thought());
         if (thought.isEmpty()) {
-            throw new EngineException.InvalidConfig("corpus.thought: empty; EM starts from the thoughts of a first part of the corpus: say which"
-                    + " field holds them, such as --set corpus.thought={thought}");
+            throw new EngineException.InvalidConfig(
+                    "corpus.thought: empty; EM starts from the thoughts of a first part of the corpus: say which"
+                            + " field holds them, such as --set corpus.thought={thought}");
         }
         if (c.chunked()) {
             throw new EngineException.InvalidConfig(
@@ -153,7 +174,10 @@ final class Materials {
         Corpus corpus = Corpus.read(
                 Path.of(c.path()),
                 new Corpus.Mapping(
-                        Template.parse("corpus.context", c.context()), Template.parse("corpus.text", c.text()), thought, c.id()),
+                        Template.parse("corpus.context", c.context()),
+                        Template.parse("corpus.text", c.text()),
+                        thought,
+                        c.id()),
                 skip);
         if (corpus.skipped() > 0) {
             notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
@@ -164,10 +188,16 @@ final class Materials {
         }
         int needed = c.warmStart() + c.dev() + c.heldOut();
         int documents = c.documents() == 0 ? records.size() - needed : c.documents();
-        if (c.warmStart() < 1 || c.dev() < 1 || c.heldOut() < 1 || documents < 1 || needed + documents > records.size()) {
-            throw new EngineException.InvalidConfig("corpus: " + c.path() + " has " + records.size() + " usable documents; warmStart "
-                    + c.warmStart() + ", documents " + c.documents() + ", dev " + c.dev() + " and heldOut " + c.heldOut()
-                    + " must each be at least 1 (documents 0: the rest) and fit in it");
+        if (c.warmStart() < 1
+                || c.dev() < 1
+                || c.heldOut() < 1
+                || documents < 1
+                || needed + documents > records.size()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus: " + c.path() + " has " + records.size() + " usable documents; warmStart "
+                            + c.warmStart() + ", documents " + c.documents() + ", dev " + c.dev() + " and heldOut "
+                            + c.heldOut()
+                            + " must each be at least 1 (documents 0: the rest) and fit in it");
         }
         // held-out first: a longer warm start or corpus leaves it as it was
         List<Corpus.Record> held = records.subList(0, c.heldOut());
@@ -175,13 +205,16 @@ final class Materials {
         List<Corpus.Record> warm = records.subList(c.heldOut() + c.dev(), needed);
         List<Corpus.Record> rest = records.subList(needed, needed + documents);
         BpeTrainer trainer = new BpeTrainer();
-        warm.forEach(record -> trainer.add(record.context()).add(record.text()).add(record.thought().orElse("")));
+        warm.forEach(record -> trainer.add(record.context())
+                .add(record.text())
+                .add(record.thought().orElse("")));
         Tokenizer tokenizer = trainer.train(vocabulary(c));
         return new Material(
                 tokenizer,
                 warm.stream()
                         .map(record -> Annotated.with(
-                                document(record, tokenizer), List.of(tokenizer.encode(record.thought().orElseThrow()))))
+                                document(record, tokenizer),
+                                List.of(tokenizer.encode(record.thought().orElseThrow()))))
                         .toList(),
                 rest.stream().map(record -> document(record, tokenizer)).toList(),
                 dev.stream().map(record -> document(record, tokenizer)).toList(),

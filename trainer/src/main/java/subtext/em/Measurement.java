@@ -66,7 +66,8 @@ final class Measurement {
         for (Elbo elbo : Elbo.of(weighed, plan.bounds(), bootstrap())) {
             bounds.put(elbo.samples(), bound(elbo.perDocument()));
             if (material.textual()) {
-                perCharacter = OptionalDouble.of(-elbo.perCharacter().estimate()); // bounds rise with K: the last is the tightest
+                perCharacter = OptionalDouble.of(
+                        -elbo.perCharacter().estimate()); // bounds rise with K: the last is the tightest
             }
         }
         return new EmReport.Measured(
@@ -87,12 +88,15 @@ final class Measurement {
             sums[1] += characters(questions.get(i));
         }
         double[] nats = documents.values().stream().mapToDouble(sums -> sums[0]).toArray();
-        double[] characters = documents.values().stream().mapToDouble(sums -> sums[1]).toArray();
+        double[] characters =
+                documents.values().stream().mapToDouble(sums -> sums[1]).toArray();
         return new EmReport.Measured(
                 accuracy(model, false),
                 new TreeMap<>(),
                 Optional.of(bound(bootstrap().mean(nats))),
-                material.textual() ? OptionalDouble.of(bootstrap().ratio(nats, characters).estimate()) : OptionalDouble.empty(),
+                material.textual()
+                        ? OptionalDouble.of(bootstrap().ratio(nats, characters).estimate())
+                        : OptionalDouble.empty(),
                 Optional.empty());
     }
 
@@ -115,7 +119,8 @@ final class Measurement {
                 Material.Truth truth = material.truth().get();
                 for (int k = 0; k < record.samples().size(); k++) {
                     ScoredSample sample = record.samples().get(k);
-                    boolean isTrue = sample.finished() && truth.isTrue(record.document(), record.chunk(), sample.thought());
+                    boolean isTrue =
+                            sample.finished() && truth.isTrue(record.document(), record.chunk(), sample.thought());
                     right += isTrue ? 1 : 0;
                     selectedRight += isTrue && k == record.chosen() ? 1 : 0;
                 }
@@ -124,7 +129,9 @@ final class Measurement {
         boolean known = material.truth().isPresent();
         return new EmReport.Draws(
                 new EmReport.Quartiles(
-                        health.essPerSample().lower(), health.essPerSample().median(), health.essPerSample().upper()),
+                        health.essPerSample().lower(),
+                        health.essPerSample().median(),
+                        health.essPerSample().upper()),
                 ess / records.size(),
                 health.spread().median(),
                 health.cutOff(),
@@ -151,7 +158,10 @@ final class Measurement {
                             sample.finished()))
                     .toList();
             drawn.add(new EStepHealth.Drawn(
-                    asked.get(i).text(), samples, weighting.of(records.get(i).samples()), records.get(i).chosen()));
+                    asked.get(i).text(),
+                    samples,
+                    weighting.of(records.get(i).samples()),
+                    records.get(i).chosen()));
         }
         return EStepHealth.of(drawn);
     }
@@ -161,7 +171,11 @@ final class Measurement {
         long tokens = 2L * question.context().size() + question.text().size() + 8;
         for (ScoredSample sample : record.samples()) {
             int thought = sample.thought().size();
-            tokens += thought + (sample.finished() ? 1 : 0) + thought + 1 + question.text().size();
+            tokens += thought
+                    + (sample.finished() ? 1 : 0)
+                    + thought
+                    + 1
+                    + question.text().size();
         }
         return tokens;
     }
@@ -175,7 +189,9 @@ final class Measurement {
     }
 
     private long characters(Question question) {
-        return material.textual() ? material.tokenizer().decode(question.text()).length() : question.text().size();
+        return material.textual()
+                ? material.tokenizer().decode(question.text()).length()
+                : question.text().size();
     }
 
     private static EmReport.Bound bound(Interval interval) {

@@ -27,7 +27,8 @@ public final class Network implements AutoCloseable {
      * @param slots sequences drawn at once; 0: as many as are worth having
      * @param samples K, for the choice of the generator's room
      */
-    public Network(Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
+    public Network(
+            Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
         int rows = Math.max(microTokens, config.context());
         this.llama = Llama.open(device, config, type, Llama.Capacity.training(rows, rows));
         try {
@@ -35,9 +36,7 @@ public final class Network implements AutoCloseable {
             Generator.Limits limits = Generator.Limits.fit(llama, config.context(), maxThought, 1 << 20, samples);
             this.generator = new Generator(
                     llama,
-                    slots == 0
-                            ? limits
-                            : new Generator.Limits(slots, slots, limits.capacity(), limits.prefillRows()));
+                    slots == 0 ? limits : new Generator.Limits(slots, slots, limits.capacity(), limits.prefillRows()));
             this.scorer = new Scorer(llama, Scorer.Limits.fit(llama, config.context(), config.context()));
         } catch (RuntimeException | Error e) {
             llama.close();

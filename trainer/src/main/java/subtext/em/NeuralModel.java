@@ -68,10 +68,13 @@ public final class NeuralModel implements LatentModel, Completer {
     public List<List<JointScore>> score(List<Question> questions, List<List<Tokens>> latents) {
         List<Scorer.Request> requests = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
-            Tokens rest = Tokens.concat(Tokens.of(control.endLatent()), questions.get(i).text());
+            Tokens rest = Tokens.concat(
+                    Tokens.of(control.endLatent()), questions.get(i).text());
             requests.add(new Scorer.Request(
                     grammar.priorPrompt(questions.get(i).context()),
-                    latents.get(i).stream().map(thought -> Tokens.concat(thought, rest)).toList()));
+                    latents.get(i).stream()
+                            .map(thought -> Tokens.concat(thought, rest))
+                            .toList()));
         }
         List<List<Score>> scored = scorer.score(requests);
         List<List<JointScore>> joint = new ArrayList<>();
@@ -95,7 +98,8 @@ public final class NeuralModel implements LatentModel, Completer {
         List<Scorer.Request> requests = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
             requests.add(new Scorer.Request(
-                    grammar.posteriorPrompt(questions.get(i).context(), questions.get(i).text()),
+                    grammar.posteriorPrompt(
+                            questions.get(i).context(), questions.get(i).text()),
                     records.get(i).samples().stream()
                             .map(sample -> sample.finished()
                                     ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
@@ -107,7 +111,8 @@ public final class NeuralModel implements LatentModel, Completer {
         for (int i = 0; i < records.size(); i++) {
             for (int k = 0; k < records.get(i).samples().size(); k++) {
                 ScoredSample sample = records.get(i).samples().get(k);
-                if (sample.finished() || usable(sample.thought())) { // of an unusable draw it is not kept whether it was closed
+                if (sample.finished()
+                        || usable(sample.thought())) { // of an unusable draw it is not kept whether it was closed
                     largest = Math.max(largest, Math.abs(scores.get(i).get(k).sum() - sample.logQ()));
                 }
             }
@@ -130,7 +135,9 @@ public final class NeuralModel implements LatentModel, Completer {
     @Override
     public List<Tokens> complete(List<Tokens> prompts, int stopToken, int maxTokens) {
         return generator
-                .draw(prompts.stream().map(prompt -> new Prompt(prompt, 0L)).toList(), Sampling.greedy(stopToken, maxTokens))
+                .draw(
+                        prompts.stream().map(prompt -> new Prompt(prompt, 0L)).toList(),
+                        Sampling.greedy(stopToken, maxTokens))
                 .stream()
                 .map(samples -> samples.getFirst().tokens())
                 .toList();

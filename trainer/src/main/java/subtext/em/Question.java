@@ -36,7 +36,10 @@ public record Question(String document, int chunk, Tokens context, Tokens text) 
         }
         int kept = Math.min(text.size(), room);
         return new Question(
-                document, chunk, context.slice(context.size() - Math.min(context.size(), room - kept), context.size()), text.slice(0, kept));
+                document,
+                chunk,
+                context.slice(context.size() - Math.min(context.size(), room - kept), context.size()),
+                text.slice(0, kept));
     }
 
     /** Markers of the longer prompt, the posterior one, less the position that the last drawn token does not take. */

@@ -27,8 +27,9 @@ record StageFolder(Path path) {
     private static final String RESULT = "result.json";
     private static final String MODEL = "model";
     private static final String WEIGHTS = "model.safetensors";
-    private static final JsonMapper JSON =
-            JsonMapper.builder().disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY).build();
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
+            .build();
 
     Path checkpoints() {
         return path.resolve("checkpoint");

@@ -85,7 +85,8 @@ public final class TrainRun {
     }
 
     /** What is kept of a finished training. */
-    private record Finished(String digest, int steps, double loss, EmReport.Measured measured, long tokens, double seconds) {}
+    private record Finished(
+            String digest, int steps, double loss, EmReport.Measured measured, long tokens, double seconds) {}
 
     private TrainRun() {}
 
@@ -109,7 +110,11 @@ public final class TrainRun {
                 : plain(config.corpus(), seeds, notices::add);
         try (Device device = EmRun.open(config.device())) {
             LlamaConfig sizes = EmRun.sizes(config.model(), material.tokenizer().vocabulary());
-            listener.accept(new EmEvent.RunStarted(settings.run(), settings.resume(), sizes.parameters(), device.info().toString()));
+            listener.accept(new EmEvent.RunStarted(
+                    settings.run(),
+                    settings.resume(),
+                    sizes.parameters(),
+                    device.info().toString()));
             notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
             try (Network network = new Network(
                     device,
@@ -120,15 +125,19 @@ public final class TrainRun {
                     config.device().slots(),
                     plan.samples())) {
                 if (settings.dryRun()) {
-                    listener.accept(new EmEvent.Notice("would train " + plan.training().steps() + " steps in " + settings.run()));
+                    listener.accept(new EmEvent.Notice(
+                            "would train " + plan.training().steps() + " steps in " + settings.run()));
                     return new Report(settings.run().toString(), "", "", seeds.seed(), 0, 0, nothing(), 0, 0, 0);
                 }
                 try (RunDirectory directory =
                         RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
                     String name = "train-" + on.name().toLowerCase(java.util.Locale.ROOT);
-                    StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name));
+                    StageFolder stage =
+                            new StageFolder(directory.seed(seeds.seed()).resolve(name));
                     Optional<Finished> found = stage.result(Finished.class);
-                    Finished done = found.isPresent() ? found.get() : train(name, on, stage, material, plan, seeds, network, listener);
+                    Finished done = found.isPresent()
+                            ? found.get()
+                            : train(name, on, stage, material, plan, seeds, network, listener);
                     return new Report(
                             directory.root().toString(),
                             stage.model().toString(),
@@ -239,7 +248,9 @@ public final class TrainRun {
                 List.of(),
                 rest.stream().map(record -> document(record, tokenizer)).toList(),
                 List.of(),
-                records.subList(0, heldOut).stream().map(record -> document(record, tokenizer)).toList(),
+                records.subList(0, heldOut).stream()
+                        .map(record -> document(record, tokenizer))
+                        .toList(),
                 Optional.empty(),
                 true);
     }

@@ -21,7 +21,10 @@ public final class Manifest {
     public static void write(Path folder, String name, String... files) throws IOException {
         StringBuilder lines = new StringBuilder();
         for (String file : Stream.of(files).sorted().toList()) {
-            lines.append(Digest.of(folder.resolve(file))).append("  ").append(file).append('\n');
+            lines.append(Digest.of(folder.resolve(file)))
+                    .append("  ")
+                    .append(file)
+                    .append('\n');
         }
         AtomicFiles.write(folder.resolve(name), lines.toString());
     }
@@ -45,7 +48,8 @@ public final class Manifest {
         for (String line : Files.readAllLines(folder.resolve(name))) {
             String[] parts = line.split(" {2}", 2);
             if (parts.length != 2) {
-                throw new EngineException.CorruptFile(folder.resolve(name) + ": expected lines of digest and name, got '" + line + "'");
+                throw new EngineException.CorruptFile(
+                        folder.resolve(name) + ": expected lines of digest and name, got '" + line + "'");
             }
             digests.put(parts[1], parts[0]);
         }

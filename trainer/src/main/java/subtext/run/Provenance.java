@@ -22,7 +22,10 @@ public final class Provenance {
         facts.put("version", version == null ? "unpackaged" : version);
         facts.put("commit", commit());
         facts.put("java", System.getProperty("java.vm.name") + " " + Runtime.version());
-        facts.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version") + " " + System.getProperty("os.arch"));
+        facts.put(
+                "system",
+                System.getProperty("os.name") + " " + System.getProperty("os.version") + " "
+                        + System.getProperty("os.arch"));
         facts.put("device", device.info().toString());
         facts.put("library", device.libraryPath().toString());
         facts.put("librarySha256", device.libraryDigest());
@@ -32,7 +35,11 @@ public final class Provenance {
     /** The commit of the source tree that the code lies in, or {@code unknown} where it lies in none. */
     private static String commit() {
         try {
-            Path code = Path.of(Provenance.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+            Path code = Path.of(Provenance.class
+                    .getProtectionDomain()
+                    .getCodeSource()
+                    .getLocation()
+                    .toURI());
             Process git = new ProcessBuilder("git", "describe", "--always", "--dirty", "--abbrev=40")
                     .directory((Files.isDirectory(code) ? code : code.getParent()).toFile())
                     .redirectError(ProcessBuilder.Redirect.DISCARD)

@@ -97,7 +97,15 @@ public record RunConfig(
 
     /** Sizes by the names of {@code subtext.model.LlamaConfig}; the vocabulary comes from the tokenizer. */
     public record Model(
-            int layers, int width, int heads, int kvHeads, int headDim, int hidden, int context, double ropeTheta, double normEps,
+            int layers,
+            int width,
+            int heads,
+            int kvHeads,
+            int headDim,
+            int hidden,
+            int context,
+            double ropeTheta,
+            double normEps,
             boolean tied) {}
 
     /**
@@ -220,52 +228,56 @@ public record RunConfig(
     public static RunConfig preset(String name) {
         return switch (name) {
             case "chain" -> chain();
-            case "chain-text" -> chain().with("world.rendering", "text")
-                    .with("world.warmStart", "300")
-                    .with("world.documents", "1500")
-                    .with("world.dev", "100")
-                    .with("world.heldOut", "200")
-                    .with("corpus.vocabulary", "320")
-                    .with("model.context", "512")
-                    .with("em.maxThought", "64")
-                    .with("baselines", "[]");
-            case "smoke" -> chain().with("world.warmStart", "40")
-                    .with("world.documents", "60")
-                    .with("world.dev", "20")
-                    .with("world.heldOut", "20")
-                    .with("model.layers", "2")
-                    .with("model.width", "32")
-                    .with("model.heads", "2")
-                    .with("model.kvHeads", "1")
-                    .with("model.hidden", "64")
-                    .with("training.steps", "12")
-                    .with("training.tokens", "512")
-                    .with("training.microTokens", "256")
-                    .with("training.warmup", "4")
-                    .with("training.checkpointEvery", "5")
-                    .with("em.iterations", "2")
-                    .with("em.part", "25");
-            case "gsm8k" -> chain().with("corpus.context", "{question}\n")
-                    .with("corpus.text", "#### {answer|after:####|trim}")
-                    .with("corpus.thought", "{answer|before:####|drop:<<[^>]*>>|trim}")
-                    .with("corpus.chunked", "false")
-                    .with("corpus.warmStart", "1500")
-                    .with("corpus.documents", "3000")
-                    .with("corpus.vocabulary", "1024")
-                    .with("model.context", "512")
-                    .with("model.width", "128")
-                    .with("model.heads", "4")
-                    .with("model.kvHeads", "2")
-                    .with("model.headDim", "32")
-                    .with("model.hidden", "352")
-                    .with("training.steps", "400")
-                    .with("training.tokens", "4096")
-                    .with("training.microTokens", "4096")
-                    .with("em.maxThought", "160")
-                    .with("em.iterations", "1")
-                    .with("baselines", "[\"raw-token-match\"]");
-            default -> throw new EngineException.InvalidConfig(
-                    "preset: no preset '" + name + "'" + Spelling.hint(name, PRESETS) + "; there are " + PRESETS);
+            case "chain-text" ->
+                chain().with("world.rendering", "text")
+                        .with("world.warmStart", "300")
+                        .with("world.documents", "1500")
+                        .with("world.dev", "100")
+                        .with("world.heldOut", "200")
+                        .with("corpus.vocabulary", "320")
+                        .with("model.context", "512")
+                        .with("em.maxThought", "64")
+                        .with("baselines", "[]");
+            case "smoke" ->
+                chain().with("world.warmStart", "40")
+                        .with("world.documents", "60")
+                        .with("world.dev", "20")
+                        .with("world.heldOut", "20")
+                        .with("model.layers", "2")
+                        .with("model.width", "32")
+                        .with("model.heads", "2")
+                        .with("model.kvHeads", "1")
+                        .with("model.hidden", "64")
+                        .with("training.steps", "12")
+                        .with("training.tokens", "512")
+                        .with("training.microTokens", "256")
+                        .with("training.warmup", "4")
+                        .with("training.checkpointEvery", "5")
+                        .with("em.iterations", "2")
+                        .with("em.part", "25");
+            case "gsm8k" ->
+                chain().with("corpus.context", "{question}\n")
+                        .with("corpus.text", "#### {answer|after:####|trim}")
+                        .with("corpus.thought", "{answer|before:####|drop:<<[^>]*>>|trim}")
+                        .with("corpus.chunked", "false")
+                        .with("corpus.warmStart", "1500")
+                        .with("corpus.documents", "3000")
+                        .with("corpus.vocabulary", "1024")
+                        .with("model.context", "512")
+                        .with("model.width", "128")
+                        .with("model.heads", "4")
+                        .with("model.kvHeads", "2")
+                        .with("model.headDim", "32")
+                        .with("model.hidden", "352")
+                        .with("training.steps", "400")
+                        .with("training.tokens", "4096")
+                        .with("training.microTokens", "4096")
+                        .with("em.maxThought", "160")
+                        .with("em.iterations", "1")
+                        .with("baselines", "[\"raw-token-match\"]");
+            default ->
+                throw new EngineException.InvalidConfig(
+                        "preset: no preset '" + name + "'" + Spelling.hint(name, PRESETS) + "; there are " + PRESETS);
         };
     }
 
@@ -323,7 +335,8 @@ public record RunConfig(
 
     private static void merge(ObjectNode base, JsonNode changes, String prefix, String where) {
         if (!changes.isObject()) {
-            throw new EngineException.InvalidConfig(where + (prefix.isEmpty() ? "the file" : prefix) + ": expected an object");
+            throw new EngineException.InvalidConfig(
+                    where + (prefix.isEmpty() ? "the file" : prefix) + ": expected an object");
         }
         for (var change : changes.properties()) {
             String key = prefix.isEmpty() ? change.getKey() : prefix + "." + change.getKey();

@@ -67,8 +67,8 @@ public final class RunDirectory implements AutoCloseable {
      * @throws EngineException.InvalidConfig if there is a run and it was not to be resumed, or it was made with other settings
      * @throws EngineException.InvalidInput if another process works there
      */
-    public static RunDirectory open(Path root, boolean resume, RunConfig config, java.util.Map<String, Object> provenance)
-            throws IOException {
+    public static RunDirectory open(
+            Path root, boolean resume, RunConfig config, java.util.Map<String, Object> provenance) throws IOException {
         boolean exists = Files.exists(root.resolve(RUN));
         if (exists && !resume) {
             throw new EngineException.InvalidConfig(
@@ -76,8 +76,8 @@ public final class RunDirectory implements AutoCloseable {
         }
         Files.createDirectories(root);
         Path file = root.resolve("lock");
-        FileChannel channel = FileChannel.open(
-                file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        FileChannel channel =
+                FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
         FileLock lock = null;
         try {
             lock = channel.tryLock();
@@ -87,7 +87,8 @@ public final class RunDirectory implements AutoCloseable {
         if (lock == null) {
             String owner = Files.readString(file).strip();
             channel.close();
-            throw new EngineException.InvalidInput("run: " + root + " is in use by " + (owner.isEmpty() ? "another process" : owner));
+            throw new EngineException.InvalidInput(
+                    "run: " + root + " is in use by " + (owner.isEmpty() ? "another process" : owner));
         }
         channel.truncate(0);
         AtomicFiles.writeFully(
@@ -113,9 +114,11 @@ public final class RunDirectory implements AutoCloseable {
     public static RunConfig storedConfig(Path root) {
         Path file = root.resolve(RUN);
         try {
-            return RunConfig.fromJson(JSON.readTree(Files.readString(file)).path("config").toString());
+            return RunConfig.fromJson(
+                    JSON.readTree(Files.readString(file)).path("config").toString());
         } catch (IOException e) {
-            throw new EngineException.InvalidInput("run: cannot read " + file + ": is " + root + " the folder of a run?", e);
+            throw new EngineException.InvalidInput(
+                    "run: cannot read " + file + ": is " + root + " the folder of a run?", e);
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(file + ": not JSON: " + e.getOriginalMessage(), e);
         }
@@ -127,10 +130,12 @@ public final class RunDirectory implements AutoCloseable {
         JsonNode now = JSON.readTree(wanted.toJson());
         List<String> differences = new ArrayList<>();
         differences("", before, now, differences);
-        differences.removeIf(line -> line.startsWith("device.backend") || line.startsWith("device.threads") || line.startsWith("device.slots"));
+        differences.removeIf(line -> line.startsWith("device.backend")
+                || line.startsWith("device.threads")
+                || line.startsWith("device.slots"));
         if (!differences.isEmpty()) {
-            throw new EngineException.InvalidConfig("run: started with other settings: " + String.join("; ", differences)
-                    + "; resume with those, or name another folder by --run");
+            throw new EngineException.InvalidConfig("run: started with other settings: "
+                    + String.join("; ", differences) + "; resume with those, or name another folder by --run");
         }
     }
 

@@ -11,7 +11,8 @@ public final class Spelling {
     public static String hint(String name, List<String> known) {
         return known.stream()
                 .min(Comparator.comparingInt(candidate -> distance(name.toLowerCase(), candidate.toLowerCase())))
-                .filter(candidate -> distance(name.toLowerCase(), candidate.toLowerCase()) <= Math.max(2, candidate.length() / 3))
+                .filter(candidate ->
+                        distance(name.toLowerCase(), candidate.toLowerCase()) <= Math.max(2, candidate.length() / 3))
                 .map(candidate -> "; did you mean '" + candidate + "'?")
                 .orElse("");
     }

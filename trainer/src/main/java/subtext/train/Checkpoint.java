@@ -119,7 +119,8 @@ public final class Checkpoint {
 
     private static List<Path> list(Path folder, String prefix) throws IOException {
         try (Stream<Path> entries = Files.list(folder)) {
-            return new ArrayList<>(entries.filter(entry -> entry.getFileName().toString().startsWith(prefix))
+            return new ArrayList<>(entries.filter(
+                            entry -> entry.getFileName().toString().startsWith(prefix))
                     .sorted(Comparator.comparing(entry -> entry.getFileName().toString()))
                     .toList());
         }

@@ -14,7 +14,8 @@ public record EarlyStopping(List<Sequence> development, int every, int patience)
     public EarlyStopping {
         development = List.copyOf(development);
         if (every < 1 || patience < 1) {
-            throw new IllegalArgumentException("every, patience: expected at least 1, got " + every + " and " + patience);
+            throw new IllegalArgumentException(
+                    "every, patience: expected at least 1, got " + every + " and " + patience);
         }
     }
 }

@@ -71,7 +71,8 @@ public sealed interface Schedule {
 
         @Override
         public Schedule over(int steps) {
-            return new WarmupStableDecay(peak, warmup, steps, Math.toIntExact((long) decay * steps / Math.max(1, this.steps)), finalShare);
+            return new WarmupStableDecay(
+                    peak, warmup, steps, Math.toIntExact((long) decay * steps / Math.max(1, this.steps)), finalShare);
         }
     }
 

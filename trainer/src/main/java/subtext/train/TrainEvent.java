@@ -11,7 +11,14 @@ public sealed interface TrainEvent {
      * @param tokensPerSecond of this step
      * @param skipped the spike guard left the weights as they were
      */
-    record Step(int step, int steps, double loss, double gradientNorm, double learningRate, double tokensPerSecond, boolean skipped)
+    record Step(
+            int step,
+            int steps,
+            double loss,
+            double gradientNorm,
+            double learningRate,
+            double tokensPerSecond,
+            boolean skipped)
             implements TrainEvent {}
 
     /** A checkpoint is complete on disk. */

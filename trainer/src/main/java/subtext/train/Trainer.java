@@ -95,7 +95,8 @@ public final class Trainer {
             if (due || measured || state.step() == plan.steps()) {
                 Path written = Checkpoint.write(
                         folder,
-                        new Checkpoint.Content(state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment()),
+                        new Checkpoint.Content(
+                                state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment()),
                         plan.keep());
                 saved = state.step();
                 listener.accept(new TrainEvent.Saved(saved, written));
@@ -110,7 +111,13 @@ public final class Trainer {
     }
 
     private TrainState step(
-            TrainPlan plan, TrainState state, Packed batch, int saved, Path folder, long fromNanos, Consumer<TrainEvent> listener) {
+            TrainPlan plan,
+            TrainState state,
+            Packed batch,
+            int saved,
+            Path folder,
+            long fromNanos,
+            Consumer<TrainEvent> listener) {
         model.zeroGradients();
         double sum = 0;
         for (PackedBatch micro : batch.micro()) {
@@ -119,7 +126,8 @@ public final class Trainer {
         double loss = sum / batch.weight();
         double norm = optimizer.gradientNorm();
         if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
-            throw new EngineException.NonFiniteLoss("step " + (state.step() + 1) + ": loss " + loss + ", gradient norm " + norm
+            throw new EngineException.NonFiniteLoss("step " + (state.step() + 1) + ": loss " + loss + ", gradient norm "
+                    + norm
                     + " in the batch at " + state.cursor() + "; the weights are unchanged, the last checkpoint is "
                     + (saved < 0 ? "none" : folder.resolve(String.format("step-%06d", saved)))
                     + "; try a lower training.learningRate or more training.warmup");
@@ -145,15 +153,16 @@ public final class Trainer {
                 state.bestStep(),
                 state.bestLoss(),
                 state.seconds() + seconds);
-        listener.accept(
-                new TrainEvent.Step(after.step(), plan.steps(), loss, norm, learningRate, batch.rows() / seconds, spike));
+        listener.accept(new TrainEvent.Step(
+                after.step(), plan.steps(), loss, norm, learningRate, batch.rows() / seconds, spike));
         return after;
     }
 
     private boolean exhausted(TrainState state, Optional<EarlyStopping> stopping) {
         return stopping.isPresent()
                 && state.bestStep() > 0
-                && state.step() - state.bestStep() >= stopping.get().every() * stopping.get().patience();
+                && state.step() - state.bestStep()
+                        >= stopping.get().every() * stopping.get().patience();
     }
 
     /** Measures the development loss and keeps the weights if it is the lowest. */
@@ -170,7 +179,8 @@ public final class Trainer {
         float[] weights = optimizer.weights();
         Safetensors.write(
                 best(folder, state.step()),
-                List.of(Safetensors.Entry.floats("weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
+                List.of(Safetensors.Entry.floats(
+                        "weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
                 Map.of());
         // the file of the best before stays: a kill before the next checkpoint goes back to a state that still names it
         return new TrainState(

@@ -72,7 +72,8 @@ class BatchLoaderTest {
             }
             int now = epoch;
             Set<Tokens> expected = new HashSet<>();
-            documents.forEach(document -> expected.add(builder.build(document, now).tokens()));
+            documents.forEach(
+                    document -> expected.add(builder.build(document, now).tokens()));
             assertThat(seen).isEqualTo(expected);
             Cursor cursor = new Cursor((long) epoch * documents.size(), 0);
             long loaded = 0;
@@ -87,7 +88,9 @@ class BatchLoaderTest {
             }
             assertThat(loaded).isBetween(rows, rows + TOKENS);
         }
-        assertThat(dataset.at(0).tokens()).as("order and coins change with the epoch").isNotEqualTo(dataset.at(documents.size()).tokens());
+        assertThat(dataset.at(0).tokens())
+                .as("order and coins change with the epoch")
+                .isNotEqualTo(dataset.at(documents.size()).tokens());
     }
 
     @Test
@@ -105,8 +108,10 @@ class BatchLoaderTest {
         BatchLoader.Batch batch = loader().load(Cursor.START);
         List<List<Sequence>> groups = batch.groups(9);
         assertThat(groups.stream().flatMap(List::stream).toList()).isEqualTo(batch.pieces());
-        assertThat(groups).allSatisfy(group ->
-                assertThat(group.stream().mapToInt(Sequence::rows).sum()).isLessThanOrEqualTo(9));
+        assertThat(groups)
+                .allSatisfy(group -> assertThat(
+                                group.stream().mapToInt(Sequence::rows).sum())
+                        .isLessThanOrEqualTo(9));
     }
 
     /** One to four chunks; about a third take no thought. */
@@ -117,7 +122,8 @@ class BatchLoaderTest {
         for (int c = 0; c < count; c++) {
             boolean latent = draws.below(3) > 0;
             chunks.add(new Chunk(ids(draws, 1 + draws.below(6)), latent));
-            thoughts.add(latent ? Optional.of(new Annotated.Thought(ids(draws, draws.below(5)), 1f)) : Optional.empty());
+            thoughts.add(
+                    latent ? Optional.of(new Annotated.Thought(ids(draws, draws.below(5)), 1f)) : Optional.empty());
         }
         return new Annotated(new Document(id, chunks), thoughts);
     }

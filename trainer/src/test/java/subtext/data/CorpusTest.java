@@ -40,12 +40,14 @@ class CorpusTest {
         Corpus turned = Corpus.read(write("b.jsonl", two + one + one), WORKED, false);
         assertThat(corpus.records().stream().map(Corpus.Record::id)).doesNotHaveDuplicates();
         assertThat(turned.records().stream().map(Corpus.Record::id))
-                .containsExactlyInAnyOrderElementsOf(corpus.records().stream().map(Corpus.Record::id).toList());
+                .containsExactlyInAnyOrderElementsOf(
+                        corpus.records().stream().map(Corpus.Record::id).toList());
     }
 
     @Test
     void badRecordsStopWithTheirLineOrAreCounted() throws IOException {
-        Path file = write("a.jsonl", "{\"question\":\"a\",\"answer\":\"b #### 1\"}\n{broken\n{\"question\":\"c\"}\n[1]\n");
+        Path file =
+                write("a.jsonl", "{\"question\":\"a\",\"answer\":\"b #### 1\"}\n{broken\n{\"question\":\"c\"}\n[1]\n");
         assertThatThrownBy(() -> Corpus.read(file, WORKED, false))
                 .isInstanceOf(EngineException.InvalidInput.class)
                 .hasMessageContaining("a.jsonl: line 2: not JSON")
@@ -58,7 +60,8 @@ class CorpusTest {
 
     @Test
     void unusableFilesAreRefusedInOneLine() throws IOException {
-        assertThatThrownBy(() -> Corpus.read(folder.resolve("none.jsonl"), WORKED, false)).hasMessageContaining("no file");
+        assertThatThrownBy(() -> Corpus.read(folder.resolve("none.jsonl"), WORKED, false))
+                .hasMessageContaining("no file");
         Path empty = write("e.jsonl", "\n");
         assertThatThrownBy(() -> Corpus.read(empty, WORKED, false)).hasMessageContaining("holds no usable document");
         Path binary = folder.resolve("b.jsonl");

@@ -55,9 +55,15 @@ class ExpectationMaximisationTest {
                     .as("%s", events.get(at))
                     .isInstanceOf(Killed.class);
             EmReport resumed = run(name, true, TINY, event -> {});
-            assertThat(models(folder.resolve(name))).as("killed at %s", events.get(at)).isEqualTo(models);
-            assertThat(resumed.seeds().getFirst().iterations().stream().map(i -> i.measured().elbo()).toList())
-                    .isEqualTo(whole.seeds().getFirst().iterations().stream().map(i -> i.measured().elbo()).toList());
+            assertThat(models(folder.resolve(name)))
+                    .as("killed at %s", events.get(at))
+                    .isEqualTo(models);
+            assertThat(resumed.seeds().getFirst().iterations().stream()
+                            .map(i -> i.measured().elbo())
+                            .toList())
+                    .isEqualTo(whole.seeds().getFirst().iterations().stream()
+                            .map(i -> i.measured().elbo())
+                            .toList());
         }
     }
 
@@ -95,7 +101,8 @@ class ExpectationMaximisationTest {
         List<Path> targets;
         try (Stream<Path> files = Files.walk(root)) {
             targets = files.filter(Files::isRegularFile)
-                    .filter(file -> file.toString().matches(".*(model\\.safetensors|optimizer\\.safetensors|result\\.json|part-.*)"))
+                    .filter(file -> file.toString()
+                            .matches(".*(model\\.safetensors|optimizer\\.safetensors|result\\.json|part-.*)"))
                     .toList();
         }
         assertThat(targets).hasSizeGreaterThan(5);
@@ -104,7 +111,9 @@ class ExpectationMaximisationTest {
             byte[] damaged = whole.clone();
             damaged[damaged.length - 2] ^= 1;
             Files.write(target, damaged);
-            assertThat(RunDirectory.verify(root, path -> {}).problems()).as("%s", target).hasSize(1);
+            assertThat(RunDirectory.verify(root, path -> {}).problems())
+                    .as("%s", target)
+                    .hasSize(1);
             Files.write(target, whole);
         }
     }
@@ -131,7 +140,11 @@ class ExpectationMaximisationTest {
     void oneTrainingOnAFile() throws IOException {
         StringBuilder lines = new StringBuilder();
         for (int i = 0; i < 60; i++) {
-            lines.append("{\"text\":\"Item ").append(i % 7).append(" costs ").append(i % 5).append(" coins. It is sold.\"}\n");
+            lines.append("{\"text\":\"Item ")
+                    .append(i % 7)
+                    .append(" costs ")
+                    .append(i % 5)
+                    .append(" coins. It is sold.\"}\n");
         }
         Path corpus = Files.writeString(folder.resolve("c.jsonl"), lines);
         RunConfig config = TINY.with("corpus.path", corpus.toString())
@@ -147,9 +160,11 @@ class ExpectationMaximisationTest {
             }
         });
         assertThat(report.loss()).isLessThan(losses.getFirst() - 1);
-        assertThat(subtext.io.HuggingFace.load(Path.of(report.model())).config().layers()).isEqualTo(2);
+        assertThat(subtext.io.HuggingFace.load(Path.of(report.model())).config().layers())
+                .isEqualTo(2);
         EmSettings again = new EmSettings(folder.resolve("t"), true, false, config);
-        assertThat(TrainRun.start(again, TrainRun.On.TEXT, event -> {}).digest()).isEqualTo(report.digest());
+        assertThat(TrainRun.start(again, TrainRun.On.TEXT, event -> {}).digest())
+                .isEqualTo(report.digest());
     }
 
     @Test
@@ -157,20 +172,25 @@ class ExpectationMaximisationTest {
         EmReport report = run("j", false, TINY, event -> {});
         var tree = tools.jackson.databind.json.JsonMapper.builder().build().readTree(report.toJson());
         var iteration = tree.at("/seeds/0/iterations/1");
-        for (String name : List.of("iteration", "accuracy", "elbo", "essPerSample", "selectedCorrect", "eSeconds", "mSeconds")) {
+        for (String name :
+                List.of("iteration", "accuracy", "elbo", "essPerSample", "selectedCorrect", "eSeconds", "mSeconds")) {
             assertThat(iteration.has(name)).as(name).isTrue();
         }
         assertThat(iteration.at("/elbo/8").asDouble()).isNegative();
         assertThat(tree.at("/seeds/0/baselines/0/name").asString()).isEqualTo("raw-total-flop-match");
         assertThat(tree.at("/seeds/0/baselines/0/nll").asDouble()).isPositive();
         assertThat(tree.has("wallSeconds")).isTrue();
-        assertThat(report.table()).contains("iteration 0 (warm)").contains("ELBO_8").contains("oracle");
+        assertThat(report.table())
+                .contains("iteration 0 (warm)")
+                .contains("ELBO_8")
+                .contains("oracle");
     }
 
     private static Map<String, String> models(Path root) throws IOException {
         Map<String, String> digests = new TreeMap<>();
         try (Stream<Path> files = Files.walk(root.resolve("seeds"))) {
-            for (Path file : files.filter(f -> f.endsWith("model/model.safetensors")).toList()) {
+            for (Path file :
+                    files.filter(f -> f.endsWith("model/model.safetensors")).toList()) {
                 digests.put(root.relativize(file).toString(), subtext.io.Digest.of(file));
             }
         }

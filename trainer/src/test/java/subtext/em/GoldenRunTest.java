@@ -22,7 +22,8 @@ class GoldenRunTest {
 
     @Test
     void theModelsOfEveryIterationAreTheGoldenOnes() throws IOException, NoSuchAlgorithmException {
-        RunConfig config = RunConfig.preset("smoke").with("device.backend", "cpu").with("baselines", "");
+        RunConfig config =
+                RunConfig.preset("smoke").with("device.backend", "cpu").with("baselines", "");
         Path run = folder.resolve("run");
         EmRun.start(new EmSettings(run, false, false, config), event -> {});
         List<String> golden;
@@ -35,8 +36,10 @@ class GoldenRunTest {
         assertThat(golden).hasSize(3);
         for (String line : golden) {
             String iteration = line.substring(0, 2);
-            byte[] model = Files.readAllBytes(run.resolve("seeds/0/iterations/" + iteration + "/model/model.safetensors"));
-            String digest = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(model));
+            byte[] model =
+                    Files.readAllBytes(run.resolve("seeds/0/iterations/" + iteration + "/model/model.safetensors"));
+            String digest = HexFormat.of()
+                    .formatHex(MessageDigest.getInstance("SHA-256").digest(model));
             assertThat(iteration + " " + digest).isEqualTo(line);
         }
     }

@@ -19,7 +19,8 @@ class LatentPartTest {
                     3,
                     List.of(
                             new ScoredSample(Tokens.of(1, 2, 3), true, -0.1 - 0.2, new JointScore(-1e-300, -Math.PI)),
-                            new ScoredSample(Tokens.EMPTY, false, -1e6, new JointScore(Double.NEGATIVE_INFINITY, -0.0))),
+                            new ScoredSample(
+                                    Tokens.EMPTY, false, -1e6, new JointScore(Double.NEGATIVE_INFINITY, -0.0))),
                     0),
             new LatentRecord("b", 0, List.of(new ScoredSample(Tokens.of(7), false, -1, new JointScore(-2, -3))), -1));
 

@@ -42,7 +42,8 @@ class ScheduleTest {
 
     @Test
     void stretchingKeepsTheShape() {
-        assertThat(new Schedule.Cosine(2, WARMUP, STEPS, 0).over(400)).isEqualTo(new Schedule.Cosine(2, WARMUP, 400, 0));
+        assertThat(new Schedule.Cosine(2, WARMUP, STEPS, 0).over(400))
+                .isEqualTo(new Schedule.Cosine(2, WARMUP, 400, 0));
         assertThat(new Schedule.WarmupStableDecay(2, WARMUP, STEPS, 30, 0).over(400))
                 .isEqualTo(new Schedule.WarmupStableDecay(2, WARMUP, 400, 120, 0));
     }

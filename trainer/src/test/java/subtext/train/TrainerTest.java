@@ -72,12 +72,17 @@ class TrainerTest {
             int[] ids = new int[4 + draws.below(40)];
             Arrays.setAll(ids, i -> (int) ((i * 5 + draws.below(3)) % 23));
             documents.add(Annotated.with(
-                    new Document("d" + d, List.of(new Chunk(Tokens.of(ids), true))), List.of(Tokens.of(draws.below(23)))));
+                    new Document("d" + d, List.of(new Chunk(Tokens.of(ids), true))),
+                    List.of(Tokens.of(draws.below(23)))));
         }
-        return new BatchLoader(Dataset.shuffled(documents, new SequenceBuilder(ControlTokens.from(23), 1, 0.5), 2), CONFIG.context(), 128);
+        return new BatchLoader(
+                Dataset.shuffled(documents, new SequenceBuilder(ControlTokens.from(23), 1, 0.5), 2),
+                CONFIG.context(),
+                128);
     }
 
-    private Trainer.Result train(TrainPlan plan, Path where, java.util.function.Consumer<TrainEvent> listener) throws IOException {
+    private Trainer.Result train(TrainPlan plan, Path where, java.util.function.Consumer<TrainEvent> listener)
+            throws IOException {
         return new Trainer(model, optimizer).train(plan, loader(), initial, where, Optional.empty(), listener);
     }
 
@@ -110,12 +115,15 @@ class TrainerTest {
                 m[i] = 0.9 * m[i] + 0.1 * gi;
                 v[i] = 0.999 * v[i] + 0.001 * gi * gi;
                 double decay = i < model.table().decayed() ? ADAMW.decay() : 0;
-                w[i] -= lr * (m[i] / (1 - Math.pow(0.9, t)) / (Math.sqrt(v[i] / (1 - Math.pow(0.999, t))) + 1e-8) + decay * w[i]);
+                w[i] -= lr
+                        * (m[i] / (1 - Math.pow(0.9, t)) / (Math.sqrt(v[i] / (1 - Math.pow(0.999, t))) + 1e-8)
+                                + decay * w[i]);
             }
         }
         float[] found = optimizer.weights();
         for (int i = 0; i < n; i++) {
-            // each of ten updates of at most 1e-2 is rounded a few times at 6e-8 relative, and the weight itself once per update
+            // each of ten updates of at most 1e-2 is rounded a few times at 6e-8 relative, and the weight itself once
+            // per update
             assertThat((double) found[i]).as("weight %d", i).isCloseTo(w[i], within(2e-6 + 1e-6 * Math.abs(w[i])));
         }
     }
@@ -129,7 +137,13 @@ class TrainerTest {
             }
         });
         assertThat(losses.getLast()).isLessThan(losses.getFirst() - 1);
-        assertThat(first.state().loss()).isCloseTo(losses.subList(54, 60).stream().mapToDouble(x -> x).average().orElseThrow(), within(1e-12));
+        assertThat(first.state().loss())
+                .isCloseTo(
+                        losses.subList(54, 60).stream()
+                                .mapToDouble(x -> x)
+                                .average()
+                                .orElseThrow(),
+                        within(1e-12));
         Trainer.Result second = train(plan(60, 128), folder.resolve("b"), event -> {});
         assertThat(second.weights()).isEqualTo(first.weights());
     }
@@ -137,7 +151,8 @@ class TrainerTest {
     /** Killed after any step, between checkpoints or at one, and run again: the same weights as unbroken. */
     @Test
     void resumingAnywhereGivesTheSameBits() throws IOException {
-        float[] unbroken = train(plan(17, 128), folder.resolve("whole"), event -> {}).weights();
+        float[] unbroken =
+                train(plan(17, 128), folder.resolve("whole"), event -> {}).weights();
         for (int kill : new int[] {1, 4, 5, 6, 10, 13, 16, 17}) {
             Path where = folder.resolve("killed-" + kill);
             assertThatThrownBy(() -> train(plan(17, 128), where, event -> {
@@ -167,7 +182,8 @@ class TrainerTest {
         double rate = one.schedule().at(0);
         int far = 0;
         for (int i = 0; i < whole.length; i++) {
-            // Adam's first step is the sign of the gradient: where that is rounding noise the signs may differ, which is rare
+            // Adam's first step is the sign of the gradient: where that is rounding noise the signs may differ, which
+            // is rare
             far += Math.abs(whole[i] - parts[i]) > 1e-3 * rate ? 1 : 0;
         }
         assertThat(far).isLessThan(whole.length / 100);
@@ -175,7 +191,8 @@ class TrainerTest {
 
     @Test
     void damagedCheckpointsArePassedOver() throws IOException {
-        float[] unbroken = train(plan(17, 128), folder.resolve("whole"), event -> {}).weights();
+        float[] unbroken =
+                train(plan(17, 128), folder.resolve("whole"), event -> {}).weights();
         Path where = folder.resolve("damaged");
         assertThatThrownBy(() -> train(plan(17, 128), where, event -> {
                     if (event instanceof TrainEvent.Step step && step.step() == 12) {
@@ -200,8 +217,12 @@ class TrainerTest {
         Files.write(file, Arrays.copyOf(bytes, bytes.length - 1));
         List<TrainEvent> said = new ArrayList<>();
         float[] weights = train(plan(17, 128), where, said::add).weights();
-        assertThat(said.get(0)).isInstanceOfSatisfying(
-                TrainEvent.Notice.class, notice -> assertThat(notice.line()).contains("step-000010").contains("checkpoint before it"));
+        assertThat(said.get(0))
+                .isInstanceOfSatisfying(
+                        TrainEvent.Notice.class,
+                        notice -> assertThat(notice.line())
+                                .contains("step-000010")
+                                .contains("checkpoint before it"));
         assertThat(said.get(1)).isEqualTo(new TrainEvent.Resumed(5));
         assertThat(weights).isEqualTo(unbroken);
     }
@@ -259,7 +280,10 @@ class TrainerTest {
                         measured.add(d);
                     }
                 });
-        double lowest = measured.stream().mapToDouble(TrainEvent.Development::loss).min().orElseThrow();
+        double lowest = measured.stream()
+                .mapToDouble(TrainEvent.Development::loss)
+                .min()
+                .orElseThrow();
         assertThat(whole.state().bestLoss()).isEqualTo(lowest);
         model.upload(whole.weights());
         assertThat(new Trainer(model, optimizer).loss(development, 64)).isEqualTo(lowest);
@@ -271,8 +295,8 @@ class TrainerTest {
                             }
                         }))
                 .isInstanceOf(Killed.class);
-        Trainer.Result resumed = new Trainer(model, optimizer)
-                .train(plan, loader(), initial, where, Optional.of(stopping), event -> {});
+        Trainer.Result resumed =
+                new Trainer(model, optimizer).train(plan, loader(), initial, where, Optional.of(stopping), event -> {});
         assertThat(resumed.weights()).isEqualTo(whole.weights());
         assertThat(resumed.chosenStep()).isEqualTo(whole.chosenStep());
     }
