@@ -14,7 +14,6 @@ import subtext.bindings.DType;
 import subtext.bindings.EngineException;
 import subtext.model.LlamaConfig;
 import subtext.model.ParameterTable;
-import subtext.model.RopeScaling;
 import subtext.text.Tokenizer;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
@@ -25,7 +24,7 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * A model as a folder in Hugging Face's layout: {@code config.json}, {@code model.safetensors} (or an index and shards),
  * {@code tokenizer.json}, {@code generation_config.json}. Query, key and value, and gate and up, are separate tensors there and neighbours
- * in one matrix here, so each is copied as it is. A model that differs from Llama in anything is refused by the name of what differs.
+ * in one matrix here, so each is copied as it is. A model that this engine does not compute is refused by the name of what differs.
  */
 public final class HuggingFace {
     private static final String CONFIG = "config.json";
@@ -72,7 +71,7 @@ public final class HuggingFace {
         Path file = required(folder, CONFIG);
         JsonNode json = json(file);
         try {
-            return config(json);
+            return HuggingFaceConfig.read(json);
         } catch (EngineException.InvalidConfig e) {
             throw new EngineException.InvalidConfig(file + ": " + e.getMessage(), e);
         }
@@ -93,8 +92,8 @@ public final class HuggingFace {
                         if (ignorable(info.name(), config)) {
                             continue;
                         }
-                        throw new EngineException.InvalidConfig(
-                                shard + ": tensor " + info.name() + " is no part of a Llama model");
+                        throw new EngineException.InvalidConfig(shard + ": tensor " + info.name() + " is no part of a "
+                                + config.family().modelType() + " model");
                     }
                     if (!info.shape().equals(slice.shape())) {
                         throw new EngineException.CorruptFile(shard + ": tensor " + info.name() + " has shape "
@@ -190,10 +189,10 @@ public final class HuggingFace {
         Files.createDirectories(folder);
         int bos = tokenizer.controls().bos();
         int eos = tokenizer.controls().eos();
-        AtomicFiles.write(folder.resolve(CONFIG), pretty(configJson(config, bos, eos, dtype)));
+        AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, eos, dtype)));
         ObjectNode generation = JSON.createObjectNode();
-        put(generation, "bos_token_id", bos);
-        put(generation, "eos_token_id", eos);
+        HuggingFaceConfig.put(generation, "bos_token_id", bos);
+        HuggingFaceConfig.put(generation, "eos_token_id", eos);
         AtomicFiles.write(folder.resolve("generation_config.json"), pretty(generation));
         tokenizer.save(folder.resolve(TOKENIZER));
         Safetensors.write(folder.resolve(WEIGHTS), entries(config, weights, type), Map.of("format", "pt"));
@@ -206,130 +205,7 @@ public final class HuggingFace {
                 .toList();
     }
 
-    // ---- config.json
-
-    private static LlamaConfig config(JsonNode json) {
-        String type = json.path("model_type").asString("");
-        require(type.equals("llama"), "model_type", type, "llama");
-        expect(json, "hidden_act", "silu");
-        expect(json, "attention_bias", "false");
-        expect(json, "mlp_bias", "false");
-        expect(json, "partial_rotary_factor", "1.0");
-        int width = size(json, "hidden_size");
-        int heads = size(json, "num_attention_heads");
-        JsonNode rope = json.has("rope_parameters") ? json.path("rope_parameters") : json.path("rope_scaling");
-        double theta = json.path("rope_theta").asDouble(rope.path("rope_theta").asDouble(10_000));
-        return new LlamaConfig(
-                size(json, "num_hidden_layers"),
-                width,
-                heads,
-                absent(json, "num_key_value_heads") ? heads : size(json, "num_key_value_heads"),
-                absent(json, "head_dim") ? width / heads : size(json, "head_dim"),
-                size(json, "intermediate_size"),
-                size(json, "vocab_size"),
-                size(json, "max_position_embeddings"),
-                theta,
-                json.path("rms_norm_eps").asDouble(1e-6),
-                json.path("tie_word_embeddings").asBoolean(false),
-                scaling(rope));
-    }
-
-    private static RopeScaling scaling(JsonNode rope) {
-        if (rope.isMissingNode() || rope.isNull()) {
-            return new RopeScaling.None();
-        }
-        String type = rope.path("rope_type").asString(rope.path("type").asString("default"));
-        return switch (type) {
-            case "default" -> new RopeScaling.None();
-            case "linear" -> new RopeScaling.Linear(number(rope, "factor"));
-            case "llama3" ->
-                new RopeScaling.Llama3(
-                        number(rope, "factor"),
-                        number(rope, "low_freq_factor"),
-                        number(rope, "high_freq_factor"),
-                        number(rope, "original_max_position_embeddings"));
-            default ->
-                throw new EngineException.InvalidConfig(
-                        "rope_scaling: expected default, linear or llama3, got " + type);
-        };
-    }
-
-    private static ObjectNode configJson(LlamaConfig config, int bos, int eos, DType dtype) {
-        ObjectNode json = JSON.createObjectNode();
-        json.putArray("architectures").add("LlamaForCausalLM");
-        json.put("model_type", "llama");
-        json.put("hidden_size", config.width());
-        json.put("intermediate_size", config.hidden());
-        json.put("num_hidden_layers", config.layers());
-        json.put("num_attention_heads", config.heads());
-        json.put("num_key_value_heads", config.kvHeads());
-        json.put("head_dim", config.headDim());
-        json.put("vocab_size", config.vocabulary());
-        json.put("max_position_embeddings", config.context());
-        json.put("rms_norm_eps", config.normEps());
-        json.put("rope_theta", config.ropeTheta());
-        switch (config.ropeScaling()) {
-            case RopeScaling.None() -> json.putNull("rope_scaling");
-            case RopeScaling.Linear(double factor) ->
-                json.putObject("rope_scaling").put("rope_type", "linear").put("factor", factor);
-            case RopeScaling.Llama3(double factor, double low, double high, double original) ->
-                json.putObject("rope_scaling")
-                        .put("rope_type", "llama3")
-                        .put("factor", factor)
-                        .put("low_freq_factor", low)
-                        .put("high_freq_factor", high)
-                        .put("original_max_position_embeddings", (long) original);
-        }
-        json.put("hidden_act", "silu");
-        json.put("tie_word_embeddings", config.tied());
-        json.put("attention_bias", false);
-        json.put("mlp_bias", false);
-        put(json, "bos_token_id", bos);
-        put(json, "eos_token_id", eos);
-        json.put("torch_dtype", dtype == DType.BF16 ? "bfloat16" : "float32");
-        return json;
-    }
-
-    private static void put(ObjectNode json, String field, int id) {
-        if (id < 0) {
-            json.putNull(field);
-        } else {
-            json.put(field, id);
-        }
-    }
-
-    private static boolean absent(JsonNode json, String field) {
-        return json.path(field).isMissingNode() || json.path(field).isNull();
-    }
-
-    private static int size(JsonNode json, String field) {
-        JsonNode value = json.path(field);
-        require(
-                value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0,
-                field,
-                value,
-                "a positive whole number");
-        return value.intValue();
-    }
-
-    private static double number(JsonNode json, String field) {
-        JsonNode value = json.path(field);
-        require(value.isNumber() && value.doubleValue() > 0, "rope_scaling." + field, value, "a positive number");
-        return value.doubleValue();
-    }
-
-    /** A field that must have this value where it is there at all. */
-    private static void expect(JsonNode json, String field, String value) {
-        if (!absent(json, field)) {
-            require(json.path(field).asString().equals(value), field, json.path(field), value);
-        }
-    }
-
-    private static void require(boolean holds, String field, Object value, String expected) {
-        if (!holds) {
-            throw new EngineException.InvalidConfig(field + ": expected " + expected + ", got " + value);
-        }
-    }
+    // ---- files
 
     private static JsonNode json(Path file) throws IOException {
         try {

@@ -18,16 +18,14 @@ public final class CachedForward implements AutoCloseable {
     private final Slab slab;
     private KvCache cache;
     private Tensor x;
-    private Tensor normed;
-    private Tensor qkv;
-    private Tensor mixed;
+    private Attention.Rows attention;
+    private QkvProjection.Room room;
     private Tensor gateUp;
     private Tensor hidden;
     private Tensor logits;
 
     /** The first n rows of the activations. */
-    private record Views(
-            Tensor x, Tensor normed, Tensor qkv, Tensor mixed, FeedForward.Saved feedForward, Head.Saved head) {}
+    private record Views(Tensor x, Attention.Rows attention, FeedForward.Saved feedForward, Head.Saved head) {}
 
     /**
      * Room for a model's forward passes.
@@ -46,19 +44,24 @@ public final class CachedForward implements AutoCloseable {
         DType dtype = llama.dtype();
         this.slab = llama.device().slab("cache", s -> {
             x = s.tensor("x", dtype, rows, config.width());
-            normed = s.tensor("normed", dtype, rows, config.width());
-            qkv = s.tensor("qkv", dtype, rows, config.qkvWidth());
-            mixed = s.tensor("mixed", dtype, rows, config.attentionWidth());
+            attention = new Attention.Rows(
+                    s.tensor("normed", dtype, rows, config.width()),
+                    QkvProjection.Saved.lay(s, "", config, dtype, rows, false),
+                    s.tensor("qkv", dtype, rows, config.qkvWidth()),
+                    s.tensor("mixed", dtype, rows, config.attentionWidth()));
+            room = QkvProjection.Room.lay(s, config, dtype, rows, false);
             gateUp = s.tensor("gateUp", dtype, rows, 2L * config.hidden());
             hidden = s.tensor("hidden", dtype, rows, config.hidden());
             logits = s.tensor("logits", dtype.real(), logitsRows(config, dtype, rows), config.paddedVocabulary());
             cache = new KvCache(s, config, dtype, slots, capacity);
         });
+        room.fill(llama.device(), config);
     }
 
     /** Bytes that a cached forward of these sizes takes, about. */
     public static long bytes(LlamaConfig config, DType dtype, int rows, int slots, int capacity) {
         long row = 2L * config.width() + config.qkvWidth() + config.attentionWidth() + 3L * config.hidden();
+        row += config.family().headNorms() ? 2L * config.qkvWidth() : 0;
         return rows * row * dtype.bytes()
                 + (long) logitsRows(config, dtype, rows)
                         * config.paddedVocabulary()
@@ -95,12 +98,11 @@ public final class CachedForward implements AutoCloseable {
         Llama.ModelWeights w = llama.parts();
         k.embeddingForward(v.x(), w.embedding(), batch.token());
         for (int i = 0; i < llama.config().layers(); i++) {
-            llama.attention()
-                    .forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.attention(), room, cache.layer(i), batch);
             llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
         }
         llama.head().norm(w.head(), v.head());
-        return v.normed();
+        return v.attention().normed();
     }
 
     /** Computes rows for the sake of their keys and values alone. */
@@ -110,12 +112,11 @@ public final class CachedForward implements AutoCloseable {
         k.embeddingForward(v.x(), w.embedding(), batch.token());
         int last = llama.config().layers() - 1;
         for (int i = 0; i < last; i++) {
-            llama.attention()
-                    .forward(v.x(), w.attention().get(i), v.x(), v.normed(), v.qkv(), v.mixed(), cache.layer(i), batch);
+            llama.attention().forward(v.x(), w.attention().get(i), v.x(), v.attention(), room, cache.layer(i), batch);
             llama.feedForward().forward(v.x(), w.feedForward().get(i), v.feedForward());
         }
         // nothing reads the last block's output
-        llama.attention().store(w.attention().get(last), v.x(), v.normed(), v.qkv(), cache.layer(last), batch);
+        llama.attention().store(w.attention().get(last), v.x(), v.attention(), room, cache.layer(last), batch);
     }
 
     /** logits (N, padded V) real of rows that {@link #forward} gave. */
@@ -130,12 +131,14 @@ public final class CachedForward implements AutoCloseable {
 
     private Views views(long n) {
         Tensor xs = x.rows(0, n);
-        Tensor norms = normed.rows(0, n);
+        Tensor norms = attention.normed().rows(0, n);
         return new Views(
                 xs,
-                norms,
-                qkv.rows(0, n),
-                mixed.rows(0, n),
+                new Attention.Rows(
+                        norms,
+                        attention.heads().rows(n, llama.config()),
+                        attention.qkv().rows(0, n),
+                        attention.mixed().rows(0, n)),
                 new FeedForward.Saved(xs, null, norms, gateUp.rows(0, n), hidden.rows(0, n)),
                 new Head.Saved(xs, null, norms));
     }

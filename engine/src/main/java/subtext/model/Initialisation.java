@@ -5,7 +5,7 @@ import subtext.random.Philox;
 
 /**
  * Initial weights as a function of (sizes, seed) alone: made on the host with strict arithmetic, so every machine and backend starts
- * from the same bits. Matrices are normal with the standard deviation of their table entry, cut off at three of them; norms are ones.
+ * from the same bits. Matrices are normal with the standard deviation of their table entry, cut off at three of them; norms are ones, biases zeros.
  */
 public final class Initialisation {
     private static final double CLAMP = 3;
@@ -15,14 +15,16 @@ public final class Initialisation {
     /** The flat array of a table's initial values; padding rows and gaps are zero. */
     public static float[] weights(ParameterTable table, long seed) {
         float[] flat = new float[Math.toIntExact(table.size())];
-        for (ParameterTable.Slice slice : table.slices()) {
-            if (slice.shape().size() == 1) {
-                java.util.Arrays.fill(flat, (int) slice.offset(), (int) (slice.offset() + slice.size()), 1f);
-            }
-        }
         for (ParameterTable.Entry entry : table.entries()) {
-            if (entry.kind() == ParameterTable.Kind.MATRIX) {
-                fill(flat, entry, rowsInUse(table, entry), Philox.key(seed, entry.name()));
+            switch (entry.kind()) {
+                case MATRIX -> fill(flat, entry, rowsInUse(table, entry), Philox.key(seed, entry.name()));
+                case NORM ->
+                    java.util.Arrays.fill(
+                            flat,
+                            (int) entry.offset(),
+                            (int) (entry.offset() + entry.shape().size()),
+                            1f);
+                case BIAS -> {} // zeros
             }
         }
         return flat;

@@ -128,12 +128,14 @@ public final class Llama implements AutoCloseable {
                 this.gradients = Optional.empty();
             }
             this.dw = gradients.map(ModelWeights::of);
-            this.attention = new Attention(k, config, ropeTable);
+            this.attention = new Attention(device, config, ropeTable);
             this.feedForward = new FeedForward(k, config);
             this.head = new Head(k, config);
             Activations[] laid = new Activations[1];
-            slabs.add(device.slab("activations", slab -> laid[0] = new Activations(slab, k, config, dtype, capacity)));
+            slabs.add(device.slab(
+                    "activations", slab -> laid[0] = new Activations(slab, k, attention, config, dtype, capacity)));
             this.activations = laid[0];
+            activations.projection.fill(device, config);
         } catch (RuntimeException | Error e) {
             close();
             throw e;
@@ -256,6 +258,7 @@ public final class Llama implements AutoCloseable {
                     w.attention().get(i),
                     rows.attention(i),
                     rows.attentionScratch(),
+                    activations.projection,
                     rows.position(),
                     rows.cuSeqlens(),
                     rows.longest());
@@ -342,6 +345,7 @@ public final class Llama implements AutoCloseable {
                 rows.feedForward(i).x(),
                 w.attention().get(i),
                 rows.attention(i),
+                activations.projection,
                 rows.position(),
                 rows.cuSeqlens(),
                 rows.longest());
@@ -448,6 +452,7 @@ public final class Llama implements AutoCloseable {
         final Tensor ints;
         final Tensor weight;
         final Head.Scratch headScratch;
+        final QkvProjection.Room projection;
         private final Tensor loss;
         private final Tensor dx;
         private final Tensor[] x;
@@ -456,9 +461,11 @@ public final class Llama implements AutoCloseable {
         private final Head.Saved head;
         private final Attention.Scratch attentionScratch;
         private final FeedForward.Scratch feedForwardScratch;
+        private final LlamaConfig config;
         private Batch last;
 
-        Activations(Slab slab, Kernels k, LlamaConfig config, DType dtype, Capacity capacity) {
+        Activations(Slab slab, Kernels k, Attention half, LlamaConfig config, DType dtype, Capacity capacity) {
+            this.config = config;
             int n = capacity.rows();
             int layers = config.layers();
             int width = config.width();
@@ -481,6 +488,7 @@ public final class Llama implements AutoCloseable {
                             x[i],
                             slab.tensor("attention.rstd." + i, real, n),
                             slab.tensor("attention.normed." + i, dtype, n, width),
+                            QkvProjection.Saved.lay(slab, "." + i, config, dtype, n, train),
                             slab.tensor("qkv." + i, dtype, n, config.qkvWidth()),
                             slab.tensor("mixed." + i, dtype, n, config.attentionWidth()),
                             slab.tensor("lse." + i, real, n, config.heads()));
@@ -492,12 +500,14 @@ public final class Llama implements AutoCloseable {
                             slab.tensor("hidden." + i, dtype, n, config.hidden()));
                 } else {
                     Attention.Saved a = attention[0];
-                    attention[i] = new Attention.Saved(x[i], a.rstd(), a.normed(), a.qkv(), a.mixed(), a.lse());
+                    attention[i] =
+                            new Attention.Saved(x[i], a.rstd(), a.normed(), a.heads(), a.qkv(), a.mixed(), a.lse());
                     feedForward[i] = feedForward[0];
                 }
             }
             head = new Head.Saved(
                     x[layers], slab.tensor("head.rstd", real, n), slab.tensor("head.normed", dtype, n, width));
+            projection = QkvProjection.Room.lay(slab, config, dtype, n, train);
             int chunk = Math.min(n, Head.chunkRows(config, dtype));
             Tensor logits = slab.tensor("logits", real, chunk, config.paddedVocabulary());
             if (!train) {
@@ -507,10 +517,13 @@ public final class Llama implements AutoCloseable {
                 headScratch = new Head.Scratch(logits, null, null, null);
                 return;
             }
-            AttentionShape shape = AttentionShape.of(config.heads(), config.kvHeads(), config.headDim());
+            AttentionShape shape = config.attentionShape();
             dx = slab.tensor("dx", dtype, n, width);
             Tensor dNormed = slab.tensor("dNormed", dtype, n, width);
-            Tensor rmsnorm = bytes(slab, "rmsnorm.scratch", k.rmsnormBackwardScratchBytes(n, width, dtype));
+            Tensor rmsnorm = bytes(
+                    slab,
+                    "rmsnorm.scratch",
+                    Math.max(k.rmsnormBackwardScratchBytes(n, width, dtype), half.projectionScratchBytes(n, dtype)));
             attentionScratch = new Attention.Scratch(
                     dNormed,
                     slab.tensor("dQkv", dtype, n, config.qkvWidth()),
@@ -538,7 +551,7 @@ public final class Llama implements AutoCloseable {
         /** The first n rows of everything. */
         Batch batch(int n, int stride, int sequences, long longest) {
             if (last == null || last.n != n || last.sequences != sequences || last.longest != longest) {
-                last = new Batch(this, n, stride, sequences, longest);
+                last = new Batch(this, config, n, stride, sequences, longest);
             }
             return last;
         }
@@ -563,7 +576,7 @@ public final class Llama implements AutoCloseable {
             private final Attention.Scratch attentionScratch;
             private final FeedForward.Scratch feedForwardScratch;
 
-            Batch(Activations all, int n, int stride, int sequences, long longest) {
+            Batch(Activations all, LlamaConfig config, int n, int stride, int sequences, long longest) {
                 this.n = n;
                 this.sequences = sequences;
                 this.longest = longest;
@@ -576,7 +589,8 @@ public final class Llama implements AutoCloseable {
                 loss = all.loss.rows(0, n);
                 dx = all.dx == null ? null : all.dx.rows(0, n);
                 x = Arrays.stream(all.x).map(t -> t.rows(0, n)).toArray(Tensor[]::new);
-                attention = Arrays.stream(all.attention).map(s -> s.rows(n)).toArray(Attention.Saved[]::new);
+                attention =
+                        Arrays.stream(all.attention).map(s -> s.rows(n, config)).toArray(Attention.Saved[]::new);
                 feedForward = Arrays.stream(all.feedForward).map(s -> s.rows(n)).toArray(FeedForward.Saved[]::new);
                 head = all.head.rows(n);
                 attentionScratch = all.attentionScratch == null ? null : all.attentionScratch.rows(n);

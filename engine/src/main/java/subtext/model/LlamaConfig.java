@@ -1,5 +1,6 @@
 package subtext.model;
 
+import subtext.bindings.AttentionShape;
 import subtext.bindings.EngineException;
 
 /**
@@ -17,6 +18,8 @@ import subtext.bindings.EngineException;
  * @param normEps added to the mean square in RMSNorm
  * @param tied whether the output matrix is the embedding
  * @param ropeScaling stretching of the rotary frequencies
+ * @param family what the attention half does beside
+ * @param window positions a query sees, its own included; 0 for all
  */
 public record LlamaConfig(
         int layers,
@@ -30,7 +33,9 @@ public record LlamaConfig(
         double ropeTheta,
         double normEps,
         boolean tied,
-        RopeScaling ropeScaling) {
+        RopeScaling ropeScaling,
+        Family family,
+        int window) {
 
     /** Rows of the embedding in memory are a multiple of this. */
     public static final int VOCABULARY_MULTIPLE = 64;
@@ -49,9 +54,41 @@ public record LlamaConfig(
         require(headDim % 2 == 0, "headDim", headDim, "an even number");
         require(ropeTheta > 1 && Double.isFinite(ropeTheta), "ropeTheta", ropeTheta, "a number above 1");
         require(normEps > 0 && normEps < 1, "normEps", normEps, "a number in (0, 1)");
+        require(window >= 0, "window", window, "0 (all positions) or more");
     }
 
-    /** Without stretching of the rotary frequencies. */
+    /** A Llama that sees all positions. */
+    public LlamaConfig(
+            int layers,
+            int width,
+            int heads,
+            int kvHeads,
+            int headDim,
+            int hidden,
+            int vocabulary,
+            int context,
+            double ropeTheta,
+            double normEps,
+            boolean tied,
+            RopeScaling ropeScaling) {
+        this(
+                layers,
+                width,
+                heads,
+                kvHeads,
+                headDim,
+                hidden,
+                vocabulary,
+                context,
+                ropeTheta,
+                normEps,
+                tied,
+                ropeScaling,
+                Family.LLAMA,
+                0);
+    }
+
+    /** A Llama that sees all positions, without stretching of the rotary frequencies. */
     public LlamaConfig(
             int layers,
             int width,
@@ -92,7 +129,44 @@ public record LlamaConfig(
     /** The same model with another number of ids. */
     public LlamaConfig withVocabulary(int size) {
         return new LlamaConfig(
-                layers, width, heads, kvHeads, headDim, hidden, size, context, ropeTheta, normEps, tied, ropeScaling);
+                layers,
+                width,
+                heads,
+                kvHeads,
+                headDim,
+                hidden,
+                size,
+                context,
+                ropeTheta,
+                normEps,
+                tied,
+                ropeScaling,
+                family,
+                window);
+    }
+
+    /** The same model for sequences of at most so many positions. */
+    public LlamaConfig withContext(int positions) {
+        return new LlamaConfig(
+                layers,
+                width,
+                heads,
+                kvHeads,
+                headDim,
+                hidden,
+                vocabulary,
+                positions,
+                ropeTheta,
+                normEps,
+                tied,
+                ropeScaling,
+                family,
+                window);
+    }
+
+    /** The sizes of attention as its kernels take them; a window that no sequence outgrows is none. */
+    public AttentionShape attentionShape() {
+        return new AttentionShape(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), window < context ? window : 0);
     }
 
     /** V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}. */
@@ -112,7 +186,12 @@ public record LlamaConfig(
 
     /** Trained numbers, padding not counted. */
     public long parameters() {
-        return matrixParameters() + (tied ? 0 : (long) vocabulary * width) + width * (2L * layers + 1);
+        long biases = family.qkvBias() ? qkvWidth() : 0;
+        long headNorms = family.headNorms() ? 2L * headDim : 0;
+        return matrixParameters()
+                + (tied ? 0 : (long) vocabulary * width)
+                + width * (2L * layers + 1)
+                + layers * (biases + headNorms);
     }
 
     /**

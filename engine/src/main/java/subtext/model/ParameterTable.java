@@ -23,13 +23,15 @@ public final class ParameterTable {
         /** Decays; starts as normal noise. */
         MATRIX,
         /** Does not decay; starts as ones. */
-        NORM
+        NORM,
+        /** Does not decay; starts as zeros. */
+        BIAS
     }
 
     /**
      * One parameter.
      *
-     * @param shape (out, in) of a matrix, (C) of a norm
+     * @param shape (out, in) of a matrix, (C) of a norm or a bias
      * @param offset first element in the flat array
      * @param std standard deviation of the initial values of a matrix
      */
@@ -87,10 +89,28 @@ public final class ParameterTable {
         }
         decayed = size;
         for (int i = 0; i < config.layers(); i++) {
-            norm("layers." + i + ".attention.norm", "model.layers." + i + ".input_layernorm.weight");
-            norm("layers." + i + ".feedForward.norm", "model.layers." + i + ".post_attention_layernorm.weight");
+            String here = "layers." + i + ".";
+            String there = "model.layers." + i + ".";
+            vector(Kind.NORM, here + "attention.norm", width);
+            slice(there + "input_layernorm.weight", here + "attention.norm", 0, width);
+            if (config.family().qkvBias()) {
+                String bias = here + "attention.bias";
+                vector(Kind.BIAS, bias, config.qkvWidth());
+                slice(there + "self_attn.q_proj.bias", bias, 0, q);
+                slice(there + "self_attn.k_proj.bias", bias, q, kv);
+                slice(there + "self_attn.v_proj.bias", bias, q + kv, kv);
+            }
+            if (config.family().headNorms()) {
+                vector(Kind.NORM, here + "attention.qNorm", config.headDim());
+                slice(there + "self_attn.q_norm.weight", here + "attention.qNorm", 0, config.headDim());
+                vector(Kind.NORM, here + "attention.kNorm", config.headDim());
+                slice(there + "self_attn.k_norm.weight", here + "attention.kNorm", 0, config.headDim());
+            }
+            vector(Kind.NORM, here + "feedForward.norm", width);
+            slice(there + "post_attention_layernorm.weight", here + "feedForward.norm", 0, width);
         }
-        norm("norm", "model.norm.weight");
+        vector(Kind.NORM, "norm", width);
+        slice("model.norm.weight", "norm", 0, width);
     }
 
     /** The parameters of a model of these sizes. */
@@ -127,7 +147,7 @@ public final class ParameterTable {
         return size;
     }
 
-    /** Elements [0, decayed) are matrices and decay; [decayed, size) are norms and do not. */
+    /** Elements [0, decayed) are matrices and decay; [decayed, size) are norms and biases and do not. */
     public long decayed() {
         return decayed;
     }
@@ -136,10 +156,8 @@ public final class ParameterTable {
         put(new Entry(name, Kind.MATRIX, Shape.of(rows, columns), size, std));
     }
 
-    private void norm(String name, String exported) {
-        put(new Entry(name, Kind.NORM, Shape.of(config.width()), size, 0));
-        slices.add(new Slice(
-                exported, List.of((long) config.width()), entries.get(name).offset()));
+    private void vector(Kind kind, String name, long elements) {
+        put(new Entry(name, kind, Shape.of(elements), size, 0));
     }
 
     private void put(Entry entry) {
@@ -149,5 +167,9 @@ public final class ParameterTable {
 
     private void slice(String exported, String name, long fromRow, long rows, long columns) {
         slices.add(new Slice(exported, List.of(rows, columns), entries.get(name).offset() + fromRow * columns));
+    }
+
+    private void slice(String exported, String name, long from, long elements) {
+        slices.add(new Slice(exported, List.of(elements), entries.get(name).offset() + from));
     }
 }

@@ -55,7 +55,7 @@ public final class Parameters {
             ParameterTable.Entry entry = table.entry(key);
             Tensor view =
                     flat.rows(entry.offset(), entry.offset() + entry.shape().size());
-            return entry.kind() == ParameterTable.Kind.NORM
+            return entry.kind() != ParameterTable.Kind.MATRIX
                     ? view
                     : view.reshape(entry.shape().dim(0), entry.shape().dim(1));
         });

@@ -89,12 +89,49 @@ class HuggingFaceTest {
                 "\"head_dim\" : 8, \"head_dim\" : 7, headDim",
                 "\"vocab_size\" : 97, \"vocab_size\" : 5, vocab_size",
                 "\"num_hidden_layers\" : 2, \"num_hidden_layers\" : \"two\", num_hidden_layers",
+                "\"model_type\" : \"llama\", \"model_type\" : \"mixtral\", mixture of experts",
+                "\"mlp_bias\" : false, \"num_experts\" : 8, num_experts",
+                "\"mlp_bias\" : false, \"mlp_bias\" : true, mlp_bias",
+                "\"mlp_bias\" : false, `\"quantization_config\" : {\"quant_method\":\"gptq\"}`, quantized weights",
+                "\"mlp_bias\" : false, \"final_logit_softcapping\" : 30.0, final_logit_softcapping",
+                "\"mlp_bias\" : false, \"partial_rotary_factor\" : 0.5, partial_rotary_factor",
+                "\"mlp_bias\" : false, \"sliding_window\" : 64, sliding_window",
+                "\"rope_theta\" : 10000.0, \"rope_theta\" : \"big\", rope_theta",
+                "\"tie_word_embeddings\" : false, \"tie_word_embeddings\" : \"no\", tie_word_embeddings",
             })
     void configsOfOtherModelsAreRefusedByName(String from, String to, String named) throws IOException {
         replace("config.json", from, to);
         assertThatThrownBy(() -> HuggingFace.load(folder))
                 .isInstanceOf(EngineException.InvalidConfig.class)
                 .hasMessageContaining(named);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            nullValues = "-",
+            value = {
+                "mistral, '\"sliding_window\" : 16', 16, -",
+                "mistral, '\"sliding_window\" : null', 0, -",
+                "mistral, '\"x\" : 1', 4096, -", // Transformers' default
+                "qwen2, '\"use_sliding_window\" : false, \"sliding_window\" : 16', 0, -",
+                "qwen2, '\"use_sliding_window\" : true, \"sliding_window\" : 256, \"max_window_layers\" : 1', 0, -",
+                "qwen2, '\"use_sliding_window\" : true, \"sliding_window\" : 16, \"max_window_layers\" : 0', 16, -",
+                "qwen2, '\"use_sliding_window\" : true, \"sliding_window\" : 16, \"max_window_layers\" : 2', 0, -",
+                "qwen2, '\"use_sliding_window\" : true, \"sliding_window\" : 16, \"max_window_layers\" : 1', 0, max_window_layers",
+                "qwen3, '\"use_sliding_window\" : true, \"sliding_window\" : 16, \"layer_types\" : "
+                        + "[\"full_attention\", \"sliding_attention\"]', 0, layer_types",
+            })
+    void windowsAreReadAsEachFamilyMeansThem(String type, String fields, int window, String refused)
+            throws IOException {
+        replace("config.json", "\"llama\"", "\"" + type + "\"");
+        replace("config.json", "\"mlp_bias\" : false", fields);
+        if (refused == null) {
+            assertThat(HuggingFace.config(folder).window()).isEqualTo(window);
+        } else {
+            assertThatThrownBy(() -> HuggingFace.config(folder))
+                    .isInstanceOf(EngineException.InvalidConfig.class)
+                    .hasMessageContaining(refused);
+        }
     }
 
     @Test

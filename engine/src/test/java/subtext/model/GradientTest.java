@@ -120,16 +120,19 @@ class GradientTest {
                 }
                 device.upload(t[22], position);
                 device.upload(t[23], cu);
-                Attention half = new Attention(k, config, t[18]);
-                Attention.Weights w = new Attention.Weights(t[0], t[1], t[2]);
-                Attention.Weights dw = new Attention.Weights(t[3], t[4], t[5]);
-                Attention.Saved saved = new Attention.Saved(t[6], t[7], t[8], t[9], t[10], t[11]);
+                Attention half = new Attention(device, config, t[18]);
+                Attention.Weights w =
+                        new Attention.Weights(t[0], new QkvProjection.Weights(t[1], null, null, null), t[2]);
+                Attention.Weights dw =
+                        new Attention.Weights(t[3], new QkvProjection.Weights(t[4], null, null, null), t[5]);
+                Attention.Saved saved =
+                        new Attention.Saved(t[6], t[7], t[8], QkvProjection.Saved.NOTHING, t[9], t[10], t[11]);
                 Attention.Scratch scratch = new Attention.Scratch(t[12], t[13], t[14], t[15], t[15]);
-                half.forward(t[16], w, saved, t[22], t[23], 69);
+                half.forward(t[16], w, saved, null, t[22], t[23], 69);
                 device.upload(t[17], r);
-                half.backward(t[17], dw, w, saved, scratch, t[22], t[23], 69);
+                half.backward(t[17], dw, w, saved, scratch, null, t[22], t[23], 69);
                 compare(device, new Tensor[] {t[6], t[0], t[1], t[2]}, new Tensor[] {t[17], t[3], t[4], t[5]}, () -> {
-                    half.forward(t[16], w, saved, t[22], t[23], 69);
+                    half.forward(t[16], w, saved, null, t[22], t[23], 69);
                     return dot(device.downloadDoubles(t[16]), r);
                 });
             }
