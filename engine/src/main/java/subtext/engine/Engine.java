@@ -73,13 +73,11 @@ public final class Engine implements AutoCloseable {
      * @throws EngineException if a file is damaged, the device is not there or the model does not fit, with the cure
      */
     public static Engine open(Path folder, Backend backend, DeviceOptions options, DType dtype) throws IOException {
-        HuggingFace.Checkpoint checkpoint = HuggingFace.load(folder);
+        Tokenizer tokenizer = HuggingFace.tokenizerFor(folder, HuggingFace.config(folder));
         Device device = Device.open(backend, options);
         try {
-            Llama llama = Llama.open(device, checkpoint.config(), dtype, Llama.Capacity.weights());
-            llama.upload(checkpoint.weights());
-            return new Engine(device, llama, checkpoint.tokenizer());
-        } catch (RuntimeException | Error e) {
+            return new Engine(device, HuggingFace.open(folder, device, dtype, Llama.Capacity.weights()), tokenizer);
+        } catch (IOException | RuntimeException | Error e) {
             device.close();
             throw e;
         }

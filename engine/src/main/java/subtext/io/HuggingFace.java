@@ -3,15 +3,13 @@ package subtext.io;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.HashSet;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.TreeSet;
 import subtext.bindings.DType;
+import subtext.bindings.Device;
 import subtext.bindings.EngineException;
+import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.ParameterTable;
 import subtext.text.Tokenizer;
@@ -27,10 +25,9 @@ import tools.jackson.databind.node.ObjectNode;
  * in one matrix here, so each is copied as it is. A model that this engine does not compute is refused by the name of what differs.
  */
 public final class HuggingFace {
-    private static final String CONFIG = "config.json";
-    private static final String WEIGHTS = "model.safetensors";
-    private static final String INDEX = "model.safetensors.index.json";
-    private static final String TOKENIZER = "tokenizer.json";
+    static final String CONFIG = "config.json";
+    static final String WEIGHTS = "model.safetensors";
+    static final String TOKENIZER = "tokenizer.json";
 
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -53,12 +50,17 @@ public final class HuggingFace {
      */
     public static Checkpoint load(Path folder) throws IOException {
         LlamaConfig config = config(folder);
+        return new Checkpoint(config, tokenizerFor(folder, config), weights(folder, config));
+    }
+
+    /** The tokenizer, held against the sizes: each of its ids needs a row of the embedding. */
+    public static Tokenizer tokenizerFor(Path folder, LlamaConfig config) throws IOException {
         Tokenizer tokenizer = tokenizer(folder);
         if (tokenizer.vocabulary() > config.vocabulary()) {
             throw new EngineException.InvalidConfig(folder + ": the tokenizer has " + tokenizer.vocabulary()
                     + " ids, vocab_size is " + config.vocabulary());
         }
-        return new Checkpoint(config, tokenizer, weights(folder, config));
+        return tokenizer;
     }
 
     /** The tokenizer alone. */
@@ -79,102 +81,41 @@ public final class HuggingFace {
 
     /** The weights alone, flat. */
     public static float[] weights(Path folder, LlamaConfig config) throws IOException {
-        ParameterTable table = ParameterTable.of(config);
-        float[] flat = new float[Math.toIntExact(table.size())];
-        Map<String, ParameterTable.Slice> wanted = new HashMap<>();
-        table.slices().forEach(slice -> wanted.put(slice.name(), slice));
-        Set<String> seen = new HashSet<>();
-        for (Path shard : shards(folder)) {
-            try (Safetensors file = Safetensors.open(shard)) {
-                for (Safetensors.Info info : file.tensors().values()) {
-                    ParameterTable.Slice slice = wanted.get(info.name());
-                    if (slice == null) {
-                        if (ignorable(info.name(), config)) {
-                            continue;
-                        }
-                        throw new EngineException.InvalidConfig(shard + ": tensor " + info.name() + " is no part of a "
-                                + config.family().modelType() + " model");
-                    }
-                    if (!info.shape().equals(slice.shape())) {
-                        throw new EngineException.CorruptFile(shard + ": tensor " + info.name() + " has shape "
-                                + info.shape() + ", expected " + slice.shape());
-                    }
-                    if (!seen.add(info.name())) {
-                        throw new EngineException.CorruptFile(
-                                shard + ": tensor " + info.name() + " was already in another shard");
-                    }
-                    file.floats(info.name(), flat, (int) slice.offset());
-                    requireFinite(shard, slice, flat);
-                }
-            }
-        }
-        Set<String> missing = new TreeSet<>(wanted.keySet());
-        missing.removeAll(seen);
-        if (!missing.isEmpty()) {
-            throw new EngineException.CorruptFile(folder + ": " + missing.size() + " tensors are missing, first "
-                    + missing.iterator().next());
-        }
+        float[] flat = new float[Math.toIntExact(ParameterTable.of(config).size())];
+        weights(folder, config, (at, values) -> System.arraycopy(values, 0, flat, (int) at, values.length));
         return flat;
     }
 
-    private static boolean ignorable(String name, LlamaConfig config) {
-        // computed from the sizes here; a second copy of a tied matrix
-        return name.endsWith(".rotary_emb.inv_freq") || config.tied() && name.equals("lm_head.weight");
-    }
-
-    private static void requireFinite(Path shard, ParameterTable.Slice slice, float[] flat) {
-        for (int i = 0; i < slice.size(); i++) {
-            float value = flat[(int) slice.offset() + i];
-            if (!Float.isFinite(value)) {
-                throw new EngineException.CorruptFile(
-                        shard + ": tensor " + slice.name() + " holds " + value + " at element " + i);
+    /**
+     * The weights, piece by piece as they are read, for a model too large to be held twice.
+     *
+     * @param sink takes values and the index of their first in the flat array of {@code ParameterTable.of(config)}; padding, which no file
+     *     holds, is not given
+     */
+    public static void weights(Path folder, LlamaConfig config, Safetensors.Sink sink) throws IOException {
+        try (ModelTensors tensors = ModelTensors.open(folder, config)) {
+            for (ParameterTable.Slice slice : tensors.inFileOrder()) {
+                tensors.floats(slice, (at, values) -> sink.accept(slice.offset() + at, values));
             }
         }
     }
 
-    /** The one file, or what the index names; an index may name nothing but plain files of the folder itself. */
-    private static List<Path> shards(Path folder) throws IOException {
-        if (!Files.exists(folder.resolve(INDEX))) {
-            return List.of(required(folder, WEIGHTS));
+    /**
+     * A model on a device, weights streamed to it from the files.
+     *
+     * @param dtype storage of weights and activations
+     * @throws EngineException as {@link #load}, and if the model does not fit
+     */
+    public static Llama open(Path folder, Device device, DType dtype, Llama.Capacity capacity) throws IOException {
+        LlamaConfig config = config(folder);
+        Llama llama = Llama.open(device, config, dtype, capacity);
+        try {
+            weights(folder, config, llama::upload);
+            return llama;
+        } catch (IOException | RuntimeException | Error e) {
+            llama.close();
+            throw e;
         }
-        Path index = folder.resolve(INDEX);
-        JsonNode map = json(index).path("weight_map");
-        if (!map.isObject() || map.isEmpty()) {
-            throw new EngineException.CorruptFile(index + ": weight_map is not an object of tensors and files");
-        }
-        Set<String> names = new TreeSet<>();
-        for (Map.Entry<String, JsonNode> entry : map.properties()) {
-            String name = entry.getValue().asString("");
-            if (!name.endsWith(".safetensors")
-                    || name.contains("/")
-                    || name.contains("\\")
-                    || name.indexOf('\0') >= 0) {
-                throw new EngineException.CorruptFile(index + ": shard \"" + name + "\" of " + entry.getKey()
-                        + " is not the name of a .safetensors file in this folder");
-            }
-            names.add(name);
-        }
-        List<Path> shards = new ArrayList<>();
-        for (String name : names) {
-            Path shard = folder.resolve(name);
-            if (Files.isSymbolicLink(shard)) {
-                throw new EngineException.CorruptFile(
-                        index + ": shard " + name + " is a symbolic link; copy the folder with cp -L");
-            }
-            if (!Files.isRegularFile(shard)) {
-                throw new EngineException.CorruptFile(index + ": shard " + name + " is missing");
-            }
-            shards.add(shard);
-            try (Safetensors file = Safetensors.open(shard)) {
-                for (String tensor : file.tensors().keySet()) {
-                    if (!map.path(tensor).asString("").equals(name)) {
-                        throw new EngineException.CorruptFile(index + ": tensor " + tensor + " lies in " + name
-                                + ", the index says \"" + map.path(tensor).asString("") + "\"");
-                    }
-                }
-            }
-        }
-        return shards;
     }
 
     /**
@@ -185,11 +126,22 @@ public final class HuggingFace {
      */
     public static void save(Path folder, LlamaConfig config, Tokenizer tokenizer, float[] weights, DType dtype)
             throws IOException {
-        Safetensors.Type type = Safetensors.Type.valueOf(dtype.name());
+        save(folder, config, tokenizer, source(weights), Safetensors.Type.valueOf(dtype.name()));
+    }
+
+    /**
+     * The same with weights fetched piece by piece, for a model too large to be held twice.
+     *
+     * @param weights by their index in the flat array of {@code ParameterTable.of(config)}; {@code llama::download} is one
+     * @param type F32, BF16 or F16
+     */
+    public static void save(
+            Path folder, LlamaConfig config, Tokenizer tokenizer, Safetensors.Source weights, Safetensors.Type type)
+            throws IOException {
         Files.createDirectories(folder);
         int bos = tokenizer.controls().bos();
         int eos = tokenizer.controls().eos();
-        AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, eos, dtype)));
+        AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, eos, type)));
         ObjectNode generation = JSON.createObjectNode();
         HuggingFaceConfig.put(generation, "bos_token_id", bos);
         HuggingFaceConfig.put(generation, "eos_token_id", eos);
@@ -200,14 +152,22 @@ public final class HuggingFace {
 
     /** The tensors of a flat array of parameters, under their Hugging Face names. */
     public static List<Safetensors.Entry> entries(LlamaConfig config, float[] flat, Safetensors.Type type) {
+        return entries(config, source(flat), type);
+    }
+
+    private static List<Safetensors.Entry> entries(LlamaConfig config, Safetensors.Source flat, Safetensors.Type type) {
         return ParameterTable.of(config).slices().stream()
-                .map(s -> Safetensors.Entry.floats(s.name(), type, s.shape(), flat, (int) s.offset()))
+                .map(s -> Safetensors.Entry.floats(s.name(), type, s.shape(), (at, n) -> flat.read(s.offset() + at, n)))
                 .toList();
+    }
+
+    private static Safetensors.Source source(float[] flat) {
+        return (at, n) -> Arrays.copyOfRange(flat, (int) at, (int) at + n);
     }
 
     // ---- files
 
-    private static JsonNode json(Path file) throws IOException {
+    static JsonNode json(Path file) throws IOException {
         try {
             JsonNode json = JSON.readTree(Files.readAllBytes(file));
             if (!json.isObject()) {
@@ -223,7 +183,7 @@ public final class HuggingFace {
         return JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(json);
     }
 
-    private static Path required(Path folder, String name) {
+    static Path required(Path folder, String name) {
         Path file = folder.resolve(name);
         if (!Files.isRegularFile(file)) {
             throw new EngineException.InvalidInput(

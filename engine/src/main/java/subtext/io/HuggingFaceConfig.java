@@ -1,7 +1,6 @@
 package subtext.io;
 
 import java.util.Map;
-import subtext.bindings.DType;
 import subtext.bindings.EngineException;
 import subtext.model.Family;
 import subtext.model.LlamaConfig;
@@ -179,7 +178,7 @@ final class HuggingFaceConfig {
 
     // ---- writing
 
-    static ObjectNode write(JsonMapper mapper, LlamaConfig config, int bos, int eos, DType dtype) {
+    static ObjectNode write(JsonMapper mapper, LlamaConfig config, int bos, int eos, Safetensors.Type type) {
         ObjectNode json = mapper.createObjectNode();
         json.putArray("architectures").add(config.family().architecture());
         json.put("model_type", config.family().modelType());
@@ -216,7 +215,13 @@ final class HuggingFaceConfig {
         }
         put(json, "bos_token_id", bos);
         put(json, "eos_token_id", eos);
-        json.put("torch_dtype", dtype == DType.BF16 ? "bfloat16" : "float32");
+        json.put(
+                "torch_dtype",
+                switch (type) {
+                    case BF16 -> "bfloat16";
+                    case F16 -> "float16";
+                    default -> "float32";
+                });
         return json;
     }
 

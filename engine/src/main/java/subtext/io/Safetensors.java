@@ -11,6 +11,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -41,6 +42,8 @@ public final class Safetensors implements AutoCloseable {
     public static final int MAX_RANK = 8;
 
     private static final int BUFFER_BYTES = 1 << 20;
+
+    private static final Set<Type> FLOATING = Set.of(Type.F32, Type.BF16, Type.F16, Type.F64);
 
     private static final JsonFactory JSON = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -96,30 +99,27 @@ public final class Safetensors implements AutoCloseable {
         void write(FileChannel channel) throws IOException;
     }
 
+    /** Gives a tensor piece by piece. */
+    @FunctionalInterface
+    public interface Source {
+        /** {@code n} values from index {@code at} on, row-major. */
+        float[] read(long at, int n) throws IOException;
+    }
+
     /** A tensor to be written. */
     public record Entry(String name, Type type, List<Long> shape, Content content) {
-        /** {@code type} F32 or BF16 (rounded to nearest even), from {@code values[from]} on. */
+        /** {@code type} F32, or BF16 or F16 (rounded to nearest even), from {@code values[from]} on. */
         public static Entry floats(String name, Type type, List<Long> shape, float[] values, int from) {
-            return switch (type) {
-                case F32 ->
-                    new Entry(
-                            name,
-                            type,
-                            shape,
-                            out -> writeChunks(
-                                    out, elements(shape), 4, (buffer, i) -> buffer.putFloat(values[from + (int) i])));
-                case BF16 ->
-                    new Entry(
-                            name,
-                            type,
-                            shape,
-                            out -> writeChunks(
-                                    out,
-                                    elements(shape),
-                                    2,
-                                    (buffer, i) -> buffer.putShort(toBf16(values[from + (int) i]))));
-                default -> throw new IllegalArgumentException("type: expected F32 or BF16, got " + type);
-            };
+            return floats(
+                    name, type, shape, (at, n) -> Arrays.copyOfRange(values, from + (int) at, from + (int) at + n));
+        }
+
+        /** The same, of values that are fetched piece by piece. */
+        public static Entry floats(String name, Type type, List<Long> shape, Source source) {
+            if (type != Type.F32 && type != Type.BF16 && type != Type.F16) {
+                throw new IllegalArgumentException("type: expected F32, BF16 or F16, got " + type);
+            }
+            return new Entry(name, type, shape, out -> writeFloats(out, type, elements(shape), source));
         }
 
         /** I32 of all the values, as a vector. */
@@ -185,19 +185,72 @@ public final class Safetensors implements AutoCloseable {
         return info;
     }
 
-    /** A floating tensor widened (or, from F64, rounded) to f32, into {@code to[from...]}. */
-    public void floats(String name, float[] to, int from) throws IOException {
+    /** Takes a tensor piece by piece, in order. */
+    @FunctionalInterface
+    public interface Sink {
+        /** @param at index of the first of these values in the tensor, row-major */
+        void accept(long at, float[] values) throws IOException;
+    }
+
+    /** A floating tensor widened (or, from F64, rounded) to f32, in pieces of at most a MiB of file: nothing else is held. */
+    public void floats(String name, Sink sink) throws IOException {
         Info info = info(name);
-        java.util.Objects.checkFromIndexSize(from, Math.toIntExact(info.size()), to.length);
-        int[] at = {from};
-        switch (info.type()) {
-            case F32 -> readChunks(info, buffer -> to[at[0]++] = buffer.getFloat());
-            case F64 -> readChunks(info, buffer -> to[at[0]++] = (float) buffer.getDouble());
-            case BF16 -> readChunks(info, buffer -> to[at[0]++] = Float.intBitsToFloat(buffer.getShort() << 16));
-            case F16 -> readChunks(info, buffer -> to[at[0]++] = Float.float16ToFloat(buffer.getShort()));
-            default ->
-                throw corrupt(path, "tensor " + name + " is " + info.type() + ", expected F32, BF16, F16 or F64");
+        if (!FLOATING.contains(info.type())) {
+            throw corrupt(path, "tensor " + name + " is " + info.type() + ", expected F32, BF16, F16 or F64");
         }
+        ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        float[] values = new float[0];
+        for (long at = info.begin(); at < info.end(); at += buffer.capacity()) {
+            buffer.clear().limit((int) Math.min(buffer.capacity(), info.end() - at));
+            readFully(channel, buffer, dataStart + at, path);
+            int n = buffer.flip().limit() / info.type().bytes();
+            values = values.length == n ? values : new float[n];
+            widen(buffer, info.type(), values);
+            sink.accept((at - info.begin()) / info.type().bytes(), values);
+        }
+    }
+
+    private static void widen(ByteBuffer from, Type type, float[] to) {
+        switch (type) {
+            case F32 -> from.asFloatBuffer().get(to);
+            case BF16 -> {
+                for (int i = 0; i < to.length; i++) {
+                    to[i] = Float.intBitsToFloat(from.getShort(2 * i) << 16);
+                }
+            }
+            case F16 -> {
+                for (int i = 0; i < to.length; i++) {
+                    to[i] = Float.float16ToFloat(from.getShort(2 * i));
+                }
+            }
+            case F64 -> {
+                for (int i = 0; i < to.length; i++) {
+                    to[i] = (float) from.getDouble(8 * i);
+                }
+            }
+            default -> throw new IllegalArgumentException("type: " + type);
+        }
+    }
+
+    /** {@code n} values of a floating tensor from index {@code at} on, row-major. */
+    public float[] floats(String name, long at, int n) throws IOException {
+        Info info = info(name);
+        if (!FLOATING.contains(info.type())) {
+            throw corrupt(path, "tensor " + name + " is " + info.type() + ", expected F32, BF16, F16 or F64");
+        }
+        java.util.Objects.checkFromIndexSize(at, n, info.size());
+        int bytes = Math.multiplyExact(n, info.type().bytes());
+        ByteBuffer buffer = ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        readFully(channel, buffer, dataStart + info.begin() + at * info.type().bytes(), path);
+        float[] values = new float[n];
+        widen(buffer.flip(), info.type(), values);
+        return values;
+    }
+
+    /** The same, into {@code to[from...]}. */
+    public void floats(String name, float[] to, int from) throws IOException {
+        java.util.Objects.checkFromIndexSize(from, Math.toIntExact(info(name).size()), to.length);
+        floats(name, (at, values) -> System.arraycopy(values, 0, to, from + (int) at, values.length));
     }
 
     /** A floating tensor as f32. */
@@ -511,8 +564,8 @@ public final class Safetensors implements AutoCloseable {
         }
         json.append('}');
         byte[] bytes = json.toString().getBytes(StandardCharsets.UTF_8);
-        byte[] padded = java.util.Arrays.copyOf(bytes, (bytes.length + 7) / 8 * 8);
-        java.util.Arrays.fill(padded, bytes.length, padded.length, (byte) ' ');
+        byte[] padded = Arrays.copyOf(bytes, (bytes.length + 7) / 8 * 8);
+        Arrays.fill(padded, bytes.length, padded.length, (byte) ' ');
         return padded;
     }
 
@@ -547,6 +600,30 @@ public final class Safetensors implements AutoCloseable {
                 AtomicFiles.writeFully(out, buffer.flip());
                 buffer.clear();
             }
+        }
+    }
+
+    private static void writeFloats(FileChannel out, Type type, long count, Source source) throws IOException {
+        ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        int piece = BUFFER_BYTES / type.bytes();
+        for (long at = 0; at < count; at += piece) {
+            int n = (int) Math.min(piece, count - at);
+            float[] values = source.read(at, n);
+            buffer.clear();
+            switch (type) {
+                case F32 -> buffer.asFloatBuffer().put(values, 0, n);
+                case BF16 -> {
+                    for (int i = 0; i < n; i++) {
+                        buffer.putShort(2 * i, toBf16(values[i]));
+                    }
+                }
+                default -> {
+                    for (int i = 0; i < n; i++) {
+                        buffer.putShort(2 * i, Float.floatToFloat16(values[i]));
+                    }
+                }
+            }
+            AtomicFiles.writeFully(out, buffer.limit(n * type.bytes()));
         }
     }
 

@@ -200,6 +200,22 @@ public final class Llama implements AutoCloseable {
         }
     }
 
+    /** Sets a stretch of the weights, from element {@code at} of the flat array on. */
+    public void upload(long at, float[] values) {
+        Tensor to = weights.flat().rows(at, at + values.length);
+        if (dtype == DType.F64) {
+            device.upload(to, widen(values));
+        } else {
+            device.upload(to, values);
+        }
+    }
+
+    /** A stretch of the weights: n elements from {@code at} on. */
+    public float[] download(long at, int n) {
+        Tensor from = weights.flat().rows(at, at + n);
+        return dtype == DType.F64 ? narrow(device.downloadDoubles(from)) : device.downloadFloats(from);
+    }
+
     /** The weights as a flat array in the order of the table. */
     public float[] download() {
         return dtype == DType.F64

@@ -198,32 +198,78 @@ class HuggingFaceTest {
         assertThat(HuggingFace.load(folder).weights()).isEqualTo(weights);
     }
 
+    /** What the second shard is called in the index, and why that is refused. */
     @ParameterizedTest
-    @CsvSource({
-        "../two.safetensors, is not the name of a",
-        "/tmp/two.safetensors, is not the name of a",
-        "sub/two.safetensors, is not the name of a",
-        "two.bin, is not the name of a",
-        "'', is not the name of a",
-        "three.safetensors, is missing",
-        "one.safetensors, are missing",
-    })
-    void anIndexNamesNothingOutsideTheFolder(String shard, String rule) throws IOException {
+    @CsvSource(
+            quoteCharacter = '`',
+            value = {
+                "`\"../two.safetensors\"`, is not the name of a",
+                "`\"../../etc/two.safetensors\"`, is not the name of a",
+                "`\"/tmp/two.safetensors\"`, is not the name of a",
+                "`\"sub/two.safetensors\"`, is not the name of a",
+                "`\"..\\\\two.safetensors\"`, is not the name of a",
+                "`\"C:\\\\two.safetensors\"`, is not the name of a",
+                "`\"two.safetensors\\u0000.safetensors\"`, is not the name of a",
+                "`\"two.bin\"`, is not the name of a",
+                "`\"\"`, is not the name of a",
+                "`\".safetensors\"`, is not the name of a",
+                "`\"three.safetensors\"`, is missing",
+                "`\"folder.safetensors\"`, is not a file",
+                "`\"one.safetensors\"`, which does not hold it",
+                "`7`, not the name of a file",
+                "`null`, not the name of a file",
+                "`[\"two.safetensors\"]`, not the name of a file",
+            })
+    void anIndexNamesNothingButFilesOfTheFolder(String shard, String rule) throws IOException {
         shard();
-        replace("model.safetensors.index.json", "\"two.safetensors\"", "\"" + shard + "\"");
-        assertThatThrownBy(() -> HuggingFace.load(folder))
-                .isInstanceOf(EngineException.CorruptFile.class)
-                .hasMessageContaining(rule);
+        Files.createDirectory(folder.resolve("folder.safetensors"));
+        replace("model.safetensors.index.json", "\"two.safetensors\"", shard);
+        refused(rule);
+    }
+
+    @Test
+    void anIndexMustBeOne() throws IOException {
+        shard();
+        Path index = folder.resolve("model.safetensors.index.json");
+        String good = Files.readString(index);
+        for (String[] bad : new String[][] {
+            {"", "not a JSON object"},
+            {"[]", "not a JSON object"},
+            {"{\"weight_map\":", "not valid JSON"},
+            {"{}", "weight_map is not an object"},
+            {"{\"weight_map\":{}}", "weight_map is not an object"},
+            {"{\"weight_map\":[\"one.safetensors\"]}", "weight_map is not an object"},
+            {good.replace("\"weight_map\"", "\"weight_map\":{},\"weight_map\""), "uplicate"},
+            {"[".repeat(100_000), "not valid JSON"},
+        }) {
+            Files.writeString(index, bad[0]);
+            refused(bad[1]);
+        }
     }
 
     @Test
     void aTensorMustLieWhereTheIndexSays() throws IOException {
         shard();
         replace("model.safetensors.index.json", "\"lm_head.weight\":\"two", "\"lm_head.weight\":\"one");
-        assertThatThrownBy(() -> HuggingFace.load(folder))
-                .isInstanceOf(EngineException.CorruptFile.class)
-                .hasMessageContaining("lm_head.weight")
-                .hasMessageContaining("the index says");
+        refused("lm_head.weight", "the index says");
+    }
+
+    @Test
+    void aTensorThatTheIndexLeavesOutIsNamed() throws IOException {
+        shard();
+        replace(
+                "model.safetensors.index.json",
+                "\"model.norm.weight\":\"two.safetensors\"",
+                "\"x\":\"one.safetensors\"");
+        refused("the index says");
+    }
+
+    @Test
+    void aTensorInTwoShardsIsRefused() throws IOException {
+        shard();
+        List<Safetensors.Entry> entries = HuggingFace.entries(CONFIG, weights, Safetensors.Type.F32);
+        Safetensors.write(folder.resolve("two.safetensors"), entries.subList(6, entries.size()), Map.of());
+        refused(entries.get(6).name(), "the index says");
     }
 
     @Test
@@ -231,9 +277,31 @@ class HuggingFaceTest {
         shard();
         Path target = Files.move(folder.resolve("two.safetensors"), elsewhere.resolve("two.safetensors"));
         Files.createSymbolicLink(folder.resolve("two.safetensors"), target);
-        assertThatThrownBy(() -> HuggingFace.load(folder))
-                .isInstanceOf(EngineException.CorruptFile.class)
-                .hasMessageContaining("symbolic link");
+        refused("symbolic link");
+    }
+
+    @Test
+    void anIndexThatIsALinkIsRefused(@TempDir Path elsewhere) throws IOException {
+        shard();
+        Path target = Files.move(folder.resolve("model.safetensors.index.json"), elsewhere.resolve("index.json"));
+        Files.createSymbolicLink(folder.resolve("model.safetensors.index.json"), target);
+        refused("symbolic link");
+    }
+
+    @Test
+    void aShardThatIsCutIsNamed() throws IOException {
+        shard();
+        byte[] bytes = Files.readAllBytes(folder.resolve("two.safetensors"));
+        Files.write(folder.resolve("two.safetensors"), java.util.Arrays.copyOf(bytes, bytes.length - 1));
+        refused("two.safetensors", "past the");
+    }
+
+    private void refused(String... named) {
+        var thrown = assertThatThrownBy(() -> HuggingFace.load(folder)).isInstanceOf(EngineException.CorruptFile.class);
+        for (String part : named) {
+            thrown.hasMessageContaining(part);
+        }
+        thrown.message().matches(m -> m.lines().count() == 1, "is one line");
     }
 
     /** The same weights as two shards and an index. */
