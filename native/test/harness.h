@@ -91,6 +91,7 @@ struct Settings {
     int64_t largest = 257;
     int32_t ordinal = 0;
     int32_t threads = 0;
+    std::vector<std::string> orders = {""};  // of the emulator's threads: every trial runs in each; empty: as the environment says
     bool quick = false;   // perf: smaller shapes
 };
 

@@ -6,8 +6,11 @@
 //   op_tests perf    GB/s, GFLOP/s and the share of a ceiling measured in the same run
 //
 // options: --lib FILE (once or twice; default libsubtext_cpu.so beside the program), --op PART, --dtype f32|bf16|f64, --seed N,
-// --shapes N (random shapes an op), --largest N (largest size), --threads N, --device N, --quick (perf)
+// --shapes N (random shapes an op), --largest N (largest size), --threads N, --device N, --quick (perf),
+// --orders A,B (thread orders of the emulator: normal, reversed, shuffled:SEED; every trial runs in each)
 // Exit status: 0 if all passed, 1 if any failed, 2 if it could not run.
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -34,22 +37,28 @@ bool selected(const Op& op, const Settings& settings) { return std::strstr(op.na
 void runTrials(Device& device, const Settings& settings, const Op& op, st_dtype dtype, const std::function<void(Trial&)>& body, int first,
                int count, Score& score) {
     int failed = 0;
+    const auto from = std::chrono::steady_clock::now();
     for (int index = first; index < first + count; index++) {
         const uint64_t seed = seedOf(settings.seed, op.name, dtype, index);
-        Trial trial(device, settings, dtype, seed, index, true);
-        body(trial);
-        if (trial.failures.empty()) {
-            score.passed++;
-            continue;
-        }
-        score.failed++;
-        if (failed++ < 3) {
-            std::printf("FAIL %s %s, trial %d of seed %llu:%s\n", op.name, nameOf(dtype), index, (unsigned long long)settings.seed,
-                        trial.description.c_str());
-            for (const std::string& text : trial.failures) std::printf("     %s\n", text.c_str());
+        for (const std::string& order : settings.orders) {
+            if (!order.empty()) setenv("SUBTEXT_EMULATOR_ORDER", order.c_str(), 1);  // read at every launch
+            Trial trial(device, settings, dtype, seed, index, true);
+            body(trial);
+            if (trial.failures.empty()) {
+                score.passed++;
+                continue;
+            }
+            score.failed++;
+            if (failed++ < 3) {
+                std::printf("FAIL %s %s, trial %d of seed %llu%s%s:%s\n", op.name, nameOf(dtype), index, (unsigned long long)settings.seed,
+                            order.empty() ? "" : ", thread order ", order.c_str(), trial.description.c_str());
+                for (const std::string& text : trial.failures) std::printf("     %s\n", text.c_str());
+            }
         }
     }
-    std::printf("%-22s %-5s %4d of %d\n", op.name, nameOf(dtype), count - failed, count);
+    count *= static_cast<int>(settings.orders.size());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+    std::printf("%-22s %-5s %4d of %d, %.1f s\n", op.name, nameOf(dtype), count - failed, count, seconds);
     std::fflush(stdout);
 }
 
@@ -167,8 +176,18 @@ void runPerf(Device& device, const Settings& settings, const std::vector<Op>& op
 int usage() {
     std::fprintf(stderr,
                  "usage: op_tests test|grad|exact|perf [--lib FILE]... [--op PART] [--dtype f32|bf16|f64] [--seed N] [--shapes N]\n"
-                 "                [--largest N] [--threads N] [--device N] [--quick]\n");
+                 "                [--largest N] [--threads N] [--device N] [--quick] [--orders normal,reversed,shuffled:N]\n");
     return 2;
+}
+
+std::vector<std::string> split(const std::string& text, char at) {
+    std::vector<std::string> parts;
+    for (size_t from = 0; from <= text.size();) {
+        const size_t to = std::min(text.find(at, from), text.size());
+        parts.push_back(text.substr(from, to - from));
+        from = to + 1;
+    }
+    return parts;
 }
 
 std::string besideProgram(const char* program) {
@@ -197,6 +216,7 @@ int main(int count, char** arguments) {
         else if (name == "--shapes") settings.shapes = std::atoi(value.c_str());
         else if (name == "--largest") settings.largest = std::atoll(value.c_str());
         else if (name == "--threads") settings.threads = std::atoi(value.c_str());
+        else if (name == "--orders") settings.orders = split(value, ',');
         else if (name == "--device") settings.ordinal = std::atoi(value.c_str());
         else if (name == "--dtype" && value == "f32") settings.dtype = ST_F32;
         else if (name == "--dtype" && value == "bf16") settings.dtype = ST_BF16;
