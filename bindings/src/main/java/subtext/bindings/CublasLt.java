@@ -16,6 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import subtext.bindings.ffi.CublasLtH;
 import subtext.bindings.ffi.CublasLtH.Library;
 
@@ -34,6 +35,7 @@ final class CublasLt implements AutoCloseable {
     /** Shapes kept; a trainer with rows of varying number would otherwise collect them without end. */
     private static final int MOST_PLANS = 1024;
 
+    private static final String PATH_PROPERTY = "subtext.cublaslt.path";
     private static final List<String> SONAMES = List.of("libcublasLt.so.13", "libcublasLt.so.12");
 
     /** A library that was found, or where it was looked for. */
@@ -95,8 +97,7 @@ final class CublasLt implements AutoCloseable {
      * then the usual folders of CUDA toolkits and of Python environments.
      */
     static Found find() {
-        List<String> tried = new ArrayList<>();
-        String named = Optional.ofNullable(System.getProperty("subtext.cublaslt.path"))
+        String named = Optional.ofNullable(System.getProperty(PATH_PROPERTY))
                 .orElseGet(() -> System.getenv("SUBTEXT_CUBLASLT_PATH"));
         List<String> candidates = new ArrayList<>();
         if (named != null) {
@@ -108,6 +109,16 @@ final class CublasLt implements AutoCloseable {
             }
             candidates.addAll(inPythonEnvironments());
         }
+        return first(candidates);
+    }
+
+    /** The library of the property {@code subtext.cublaslt.path} and no other: how the emulator's is given to the emulator. */
+    static Found named() {
+        return first(Stream.ofNullable(System.getProperty(PATH_PROPERTY)).toList());
+    }
+
+    private static Found first(List<String> candidates) {
+        List<String> tried = new ArrayList<>();
         for (String candidate : candidates) {
             tried.add(candidate);
             if (candidate.contains("/") && !Files.isRegularFile(Path.of(candidate))) {
@@ -169,6 +180,10 @@ final class CublasLt implements AutoCloseable {
 
     /** Version as {@code major * 10000 + minor * 100 + patch}, and the file. */
     String description() {
+        return description(library);
+    }
+
+    static String description(Library library) {
         return "cuBLASLt " + CublasLtH.cublasLtGetVersion(library) + " (" + library.path() + ")";
     }
 

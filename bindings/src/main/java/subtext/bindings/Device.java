@@ -73,13 +73,14 @@ public final class Device implements AutoCloseable {
         this.handle = result.get(ADDRESS, 0).reinterpret(arena, null);
         this.staging = arena.allocate(STAGING_BYTES, 64);
         this.kernels = new Kernels(this, symbols, handle);
-        if (backend == Backend.CUDA && options.matmul() != Matmul.OWN) {
+        if (backend != Backend.CPU && options.matmul() != Matmul.OWN) {
             openVendorMatmul(options.matmul());
         }
     }
 
     private void openVendorMatmul(Matmul matmul) {
-        CublasLt.Found found = CublasLt.find();
+        // the real library would write to memory that the emulator only pretends is a GPU's
+        CublasLt.Found found = property(SubtextH.ST_IS_EMULATED) != 0 ? CublasLt.named() : CublasLt.find();
         if (found.library().isPresent()) {
             check("st_device_stream", SubtextH.st_device_stream(symbols, handle, result));
             vendor = new CublasLt(this, found.library().get(), result.get(ADDRESS, 0));
@@ -90,7 +91,7 @@ public final class Device implements AutoCloseable {
             throw new EngineException.BackendUnavailable(
                     "--matmul vendor: no cuBLASLt, tried " + String.join(", ", found.tried())
                             + "; name its file in SUBTEXT_CUBLASLT_PATH or use --matmul own");
-        } else {
+        } else if (!found.tried().isEmpty()) {
             LOG.log(
                     System.Logger.Level.INFO,
                     () -> "no cuBLASLt, our own kernels serve backward products; tried "
@@ -496,9 +497,13 @@ public final class Device implements AutoCloseable {
         return !kernels.vendorForward();
     }
 
-    /** Where cuBLASLt is looked for on this machine, in order, up to where it was found. */
-    public static List<String> vendorMatmulTried() {
-        return CublasLt.find().tried();
+    /** Where cuBLASLt is looked for on this machine: the file it is found as, or every place it is not at. Opens the library if it is there. */
+    public static String vendorMatmulSearch() {
+        CublasLt.Found found = CublasLt.find();
+        return found.library()
+                .map(CublasLt::description)
+                .orElseGet(() -> "not found: tried " + String.join(", ", found.tried())
+                        + "; SUBTEXT_CUBLASLT_PATH names its file");
     }
 
     /** How often device or pinned memory was allocated since the device was opened. A steady state adds none. */

@@ -2,11 +2,15 @@ package subtext.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -131,8 +135,9 @@ final class DoctorCommand implements Callable<Integer> {
                     finding.library(), finding.digest(), info.build());
             if (info.computeCapability() > 0) {
                 out.printf(
-                        "         compute capability %.1f, driver for CUDA %d.%d, runtime %d.%d%n",
+                        "         compute capability %.1f, driver %s for CUDA %d.%d, runtime %d.%d%n",
                         info.computeCapability() / 10.0,
+                        driver(),
                         info.driverVersion() / 1000,
                         info.driverVersion() % 1000 / 10,
                         info.runtimeVersion() / 1000,
@@ -142,8 +147,22 @@ final class DoctorCommand implements Callable<Integer> {
                 out.printf("         %s %s: %s%n", check.passed() ? "ok    " : "FAILED", check.name(), check.detail());
             }
         }
+        if (findings.stream().anyMatch(finding -> finding.backend() == Backend.CUDA)) {
+            out.println("cublaslt " + Device.vendorMatmulSearch());
+        }
         out.println("used by default: "
                 + (chosen == null ? "nothing works" : chosen.name().toLowerCase(java.util.Locale.ROOT)));
+    }
+
+    /** The release of NVIDIA's kernel module, such as 580.95.05; "none" without one. */
+    private static String driver() {
+        try {
+            Matcher release = Pattern.compile("\\b\\d{3,}\\.\\d+(\\.\\d+)?\\b")
+                    .matcher(Files.readString(Path.of("/proc/driver/nvidia/version")));
+            return release.find() ? release.group() : "unknown";
+        } catch (IOException absent) {
+            return "none";
+        }
     }
 
     private static Map<String, Object> tree(List<Finding> findings, Backend chosen) throws IOException {
@@ -152,6 +171,8 @@ final class DoctorCommand implements Callable<Integer> {
         root.put("java", System.getProperty("java.vm.version"));
         root.put("javaHome", System.getProperty("java.home"));
         root.put("cores", Runtime.getRuntime().availableProcessors());
+        root.put("driver", driver());
+        root.put("cublaslt", Device.vendorMatmulSearch());
         root.put("chosen", chosen == null ? null : chosen.name().toLowerCase(java.util.Locale.ROOT));
         List<Object> backends = new ArrayList<>();
         for (Finding finding : findings) {

@@ -46,9 +46,15 @@ import subtext.run.Spelling;
             "  subtext doctor"
         })
 public final class Main {
+    private static final String LOG_FORMAT = "java.util.logging.SimpleFormatter.format";
+
     private Main() {}
 
     public static void main(String[] arguments) {
+        // one line a message, unless told otherwise
+        if (System.getProperty(LOG_FORMAT) == null) {
+            System.setProperty(LOG_FORMAT, "subtext: %5$s%6$s%n");
+        }
         int code = run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
         System.out.flush();
         System.exit(code);

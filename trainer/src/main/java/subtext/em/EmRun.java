@@ -56,6 +56,7 @@ public final class EmRun {
                     RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
                 Metrics metrics = new Metrics(directory, listener);
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
+                Provenance.inexact(device).ifPresent(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();
                 for (long seed : config.seeds()) {
                     Material material = seeds.isEmpty()

@@ -116,6 +116,7 @@ public final class TrainRun {
                     sizes.parameters(),
                     device.info().toString()));
             notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
+            Provenance.inexact(device).ifPresent(line -> listener.accept(new EmEvent.Notice(line)));
             try (Network network = new Network(
                     device,
                     sizes,

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import subtext.bindings.Device;
 
@@ -29,7 +30,26 @@ public final class Provenance {
         facts.put("device", device.info().toString());
         facts.put("library", device.libraryPath().toString());
         facts.put("librarySha256", device.libraryDigest());
+        facts.put("products", products(device));
+        facts.put("exactLogProbabilities", device.exact());
         return facts;
+    }
+
+    /** Whose matrix products computed it. */
+    private static String products(Device device) {
+        return device.vendorMatmul()
+                .map(vendor -> (device.exact() ? "own forward, backward by " : "forward and backward by ") + vendor)
+                .orElse("own");
+    }
+
+    /**
+     * A warning, where log-probabilities of sampler, scorer and trainer agree up to rounding only: weights p / q then carry that error. For
+     * the record of a run.
+     */
+    public static Optional<String> inexact(Device device) {
+        return device.exact()
+                ? Optional.empty()
+                : Optional.of("log-probabilities are not exact: --matmul vendor, products " + products(device));
     }
 
     /** The commit of the source tree that the code lies in, or {@code unknown} where it lies in none. */
