@@ -2,10 +2,12 @@
 module subtext.trainer {
     requires transitive subtext.engine;
     requires tools.jackson.databind;
+    requires jdk.httpserver; // the live page
 
     exports subtext.data;
     exports subtext.em;
     exports subtext.evaluate;
+    exports subtext.report;
     exports subtext.run;
     exports subtext.train;
     exports subtext.world;

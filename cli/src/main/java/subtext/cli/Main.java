@@ -24,6 +24,8 @@ import subtext.run.Spelling;
             GenerateCommand.class,
             ScoreCommand.class,
             VerifyCommand.class,
+            ReportCommand.class,
+            WatchCommand.class,
             DoctorCommand.class,
             StudyCommand.class,
             CommandLine.HelpCommand.class

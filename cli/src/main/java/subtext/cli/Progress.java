@@ -86,6 +86,9 @@ final class Progress implements Consumer<EmEvent> {
                                 left(e.part() + 1, e.parts())));
             case EmEvent.CheckpointWritten e -> {}
             case EmEvent.Notice e -> line(e.line());
+            case EmEvent.Warned e ->
+                line("seed %d, iteration %d: warning: %s"
+                        .formatted(e.seed(), e.iteration(), e.warning().sentence()));
             case EmEvent.IterationFinished e ->
                 line("seed %d, iteration %d:%s"
                         .formatted(

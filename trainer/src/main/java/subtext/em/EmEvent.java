@@ -1,6 +1,7 @@
 package subtext.em;
 
 import java.nio.file.Path;
+import subtext.evaluate.Warning;
 
 /** What happens during a run, in order. The printer of the command line and the metrics file are two subscribers like any other. */
 public sealed interface EmEvent {
@@ -43,6 +44,9 @@ public sealed interface EmEvent {
 
     /** Something a person should know, in one line. */
     record Notice(String line) implements EmEvent {}
+
+    /** A figure of an iteration left its range: what was found, its bound, and what to do. */
+    record Warned(long seed, int iteration, Warning warning) implements EmEvent {}
 
     /** An iteration is trained and measured. */
     record IterationFinished(long seed, EmReport.Iteration iteration) implements EmEvent {}

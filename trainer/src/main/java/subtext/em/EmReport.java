@@ -117,6 +117,9 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     /** All of one seed. */
     public record Seed(long seed, List<Iteration> iterations, List<Baseline> baselines, List<Shown> shown) {}
 
+    /** File of an iteration's folder that holds its {@link Shown} chunks. */
+    public static final String SHOWN = "shown.json";
+
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
     /** Characters of a text shown to people; the files of thoughts hold it whole. */

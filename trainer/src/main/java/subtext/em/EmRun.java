@@ -17,6 +17,9 @@ import subtext.bindings.EngineException;
 import subtext.bindings.Matmul;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
+import subtext.report.HtmlReport;
+import subtext.report.RunView;
+import subtext.report.TensorBoard;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
@@ -53,8 +56,9 @@ public final class EmRun {
             List<String> notices = new ArrayList<>();
             Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), notices::add);
             try (RunDirectory directory =
-                    RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
-                Metrics metrics = new Metrics(directory, listener);
+                            RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
+                    TensorBoard board = new TensorBoard(directory.root())) {
+                Metrics metrics = new Metrics(directory, listener.andThen(board));
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 Provenance.inexact(device).ifPresent(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();
@@ -68,6 +72,8 @@ public final class EmRun {
                 AtomicFiles.write(directory.report(), report.toJson() + "\n");
                 AtomicFiles.write(directory.root().resolve("report.txt"), report.table());
                 metrics.accept(new EmEvent.RunFinished(report));
+                AtomicFiles.write(
+                        directory.root().resolve("report.html"), HtmlReport.page(RunView.read(directory.root())));
                 return report;
             }
         } catch (IOException e) {
@@ -257,6 +263,24 @@ public final class EmRun {
                                     e.tokensPerSecond()));
                 case EmEvent.CheckpointWritten e -> {}
                 case EmEvent.Notice e -> line("notice", Map.of("line", e.line()));
+                case EmEvent.Warned e ->
+                    line(
+                            "warning",
+                            fields(
+                                    "seed",
+                                    e.seed(),
+                                    "iteration",
+                                    e.iteration(),
+                                    "kind",
+                                    e.warning().kind().name(),
+                                    "level",
+                                    e.warning().level().name(),
+                                    "value",
+                                    e.warning().value(),
+                                    "threshold",
+                                    e.warning().threshold(),
+                                    "line",
+                                    e.warning().sentence()));
                 case EmEvent.IterationFinished e -> {
                     line("iteration", with(e.seed(), EmReport.tree(e.iteration())));
                     EmReport.Iteration it = e.iteration();

@@ -129,7 +129,7 @@ public final class ExpectationMaximisation {
             if (i > 0) {
                 EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
                 for (Warning warning : Diagnosis.ofEStep(health, firstHealth)) {
-                    listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence()));
+                    listener.accept(new EmEvent.Warned(seeds.seed(), i, warning));
                 }
                 firstHealth = firstHealth.or(() -> Optional.of(health));
             }
@@ -159,6 +159,7 @@ public final class ExpectationMaximisation {
             List<LatentRecord> records = eStep(i, stage, before.digest(), weights);
             eSeconds = seconds(stage);
             drawn = Optional.of(measurement.draws(corpus, records, plan.weighting(), eSeconds));
+            stage.writeShown(shown(i, records));
             documents = plan.weightedLoss()
                     ? MStep.weighted(material.corpus(), records, plan.weighting())
                     : MStep.chosen(material.corpus(), records);
@@ -232,8 +233,7 @@ public final class ExpectationMaximisation {
     private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn) {
         int some = Math.min(questions.size(), Math.max(1, corpus.size() / CHECKED));
         Diagnosis.ofLogProbMismatch(model.largestMismatch(questions.subList(0, some), drawn.subList(0, some)))
-                .ifPresent(
-                        warning -> listener.accept(new EmEvent.Notice("iteration " + i + ": " + warning.sentence())));
+                .ifPresent(warning -> listener.accept(new EmEvent.Warned(seeds.seed(), i, warning)));
     }
 
     private EmEvent progress(
@@ -390,10 +390,11 @@ public final class ExpectationMaximisation {
     /** The first chunks of the corpus with all thoughts of the last E-step. */
     private List<EmReport.Shown> shown() throws IOException {
         int i = plan.iterations();
-        if (i == 0 || corpus.isEmpty()) {
-            return List.of();
-        }
-        List<LatentRecord> records = LatentPart.read(part(iterationFolder(i), 0), null);
+        return i == 0 || corpus.isEmpty() ? List.of() : shown(i, LatentPart.read(part(iterationFolder(i), 0), null));
+    }
+
+    /** The same chunks in every iteration, with their thoughts in this one. */
+    private List<EmReport.Shown> shown(int i, List<LatentRecord> records) {
         List<EmReport.Shown> shown = new ArrayList<>();
         for (int q = 0; q < Math.min(plan.evaluation().shown(), records.size()); q++) {
             LatentRecord record = records.get(q);

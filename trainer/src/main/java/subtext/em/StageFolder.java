@@ -3,6 +3,7 @@ package subtext.em;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import subtext.bindings.DType;
 import subtext.bindings.EngineException;
@@ -60,10 +61,19 @@ record StageFolder(Path path) {
         }
     }
 
+    /** Writes the chunks that people are shown, with their thoughts. */
+    void writeShown(List<EmReport.Shown> shown) throws IOException {
+        AtomicFiles.write(path.resolve(EmReport.SHOWN), JSON.writeValueAsString(shown) + "\n");
+    }
+
     /** Writes what was measured and declares the stage finished. */
     void finish(Object result) throws IOException {
         AtomicFiles.write(path.resolve(RESULT), JSON.writeValueAsString(result) + "\n");
-        Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT);
+        if (Files.exists(path.resolve(EmReport.SHOWN))) {
+            Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN);
+        } else {
+            Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT);
+        }
     }
 
     /** Writes the model and gives the digest of its weights. */

@@ -1,0 +1,588 @@
+package subtext.report;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.TreeMap;
+import java.util.function.Function;
+import subtext.em.EmReport;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * Runs as one page that opens from disk: no script, no network, every figure drawn in the page itself. Light and dark after the reader's
+ * setting, readable without colour and on a narrow screen.
+ */
+public final class HtmlReport {
+    private static final int HISTOGRAM_BINS = 20;
+
+    private HtmlReport() {}
+
+    /** The page of one run. */
+    public static String page(RunView run) {
+        return page(run, "");
+    }
+
+    /** The page of one run with more in its head, such as the script that keeps a served page up to date. */
+    static String page(RunView run, String head) {
+        String name = name(run);
+        return document(name, head, body(run));
+    }
+
+    /** What stands in the page of one run. */
+    static String body(RunView run) {
+        StringBuilder html = new StringBuilder();
+        html.append("<header><h1>").append(Html.text(name(run))).append("</h1><p class=\"quiet\">");
+        html.append(Html.text(subtitle(run))).append("</p></header>");
+        run.now()
+                .ifPresent(now -> html.append("<p class=\"state\" role=\"status\"><strong>Under way:</strong> ")
+                        .append(Html.text(now))
+                        .append("</p>"));
+        html.append("<section><h2>Verdict</h2><ul class=\"verdict\">");
+        Verdict.of(run)
+                .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
+        html.append("</ul>");
+        warnings(html, run);
+        html.append("</section>");
+        html.append("<section><h2>Iterations</h2><div class=\"figures\">");
+        overIterations(html, run);
+        html.append("</div>");
+        for (RunView.SeedView seed : run.seeds()) {
+            table(html, seed, run.seeds().size() > 1);
+        }
+        html.append("</section>");
+        draws(html, run);
+        training(html, run);
+        thoughts(html, run);
+        configuration(html, run);
+        return html.toString();
+    }
+
+    /** Several runs side by side: curves by run, means over seeds by setting, and every seed in a table. */
+    public static String comparison(List<RunView> runs) {
+        StringBuilder html = new StringBuilder("<header><h1>Comparison of ")
+                .append(runs.size())
+                .append(" runs</h1><p class=\"quiet\">")
+                .append(Html.text(
+                        String.join(", ", runs.stream().map(HtmlReport::name).toList())))
+                .append("</p></header>");
+        // runs that differ in seeds alone are one setting
+        Map<String, List<RunView.SeedView>> settings = new LinkedHashMap<>();
+        for (RunView run : runs) {
+            String setting =
+                    "K=" + run.config().em().samples() + " " + run.config().em().selection()
+                            + (run.config().em().weight().equals("joint")
+                                    ? ""
+                                    : " " + run.config().em().weight())
+                            + (run.config().em().restart().equals("scratch")
+                                    ? ""
+                                    : " " + run.config().em().restart());
+            settings.computeIfAbsent(setting, s -> new ArrayList<>()).addAll(run.seeds());
+        }
+        List<RunView.SeedView> all =
+                runs.stream().flatMap(run -> run.seeds().stream()).toList();
+        html.append("<section><h2>Means over seeds, by setting</h2><div class=\"figures\">");
+        figure(
+                html,
+                "Accuracy by iteration, 95 % interval over seeds",
+                means(settings, it -> it.measured().accuracy()),
+                "accuracy");
+        int k = all.stream()
+                .flatMap(s -> s.iterations().stream())
+                .filter(it -> !it.measured().elbo().isEmpty())
+                .mapToInt(it -> it.measured().elbo().lastKey())
+                .min()
+                .orElse(0);
+        if (k > 0) {
+            figure(
+                    html,
+                    "Held-out ELBO_" + k + " by iteration, 95 % interval over seeds",
+                    means(settings, it -> elbo(it, k)),
+                    "nats per document");
+        }
+        figure(html, "Share of the chosen thoughts that are true", means(settings, HtmlReport::selected), "share");
+        html.append(
+                        "</div></section><section><h2>Every seed</h2><div class=\"scroll\"><table><thead><tr><th>run</th><th>setting</th>")
+                .append("<th>seed</th><th>accuracy by iteration</th><th>ELBO_" + k
+                        + " by iteration</th></tr></thead><tbody>");
+        for (RunView run : runs) {
+            for (RunView.SeedView seed : run.seeds()) {
+                html.append("<tr><td>")
+                        .append(Html.text(name(run)))
+                        .append("</td><td>K=" + run.config().em().samples() + " "
+                                + Html.text(run.config().em().selection()))
+                        .append("</td><td>" + seed.seed() + "</td><td>")
+                        .append(row(seed, it -> it.measured().accuracy()))
+                        .append("</td><td>")
+                        .append(row(seed, it -> elbo(it, k)))
+                        .append("</td></tr>");
+            }
+        }
+        html.append("</tbody></table></div></section>");
+        html.append("<section><h2>Verdict of each run</h2>");
+        for (RunView run : runs) {
+            html.append("<h3>").append(Html.text(name(run))).append("</h3><ul class=\"verdict\">");
+            Verdict.of(run)
+                    .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
+            html.append("</ul>");
+        }
+        return document(
+                "Comparison of " + runs.size() + " runs",
+                "",
+                html.append("</section>").toString());
+    }
+
+    // ---- parts of a run's page
+
+    private static void overIterations(StringBuilder html, RunView run) {
+        boolean many = run.seeds().size() > 1;
+        List<Chart.Series> accuracy = new ArrayList<>();
+        List<Chart.Series> selected = new ArrayList<>();
+        for (RunView.SeedView seed : run.seeds()) {
+            accuracy.add(series(
+                    many ? "seed " + seed.seed() : "EM",
+                    seed,
+                    it -> it.measured().accuracy()));
+            selected.add(series(many ? "seed " + seed.seed() : "chosen", seed, HtmlReport::selected));
+        }
+        // of the baselines a mean over seeds: a line each
+        TreeMap<String, List<Double>> flat = new TreeMap<>();
+        TreeMap<String, List<Double>> likelihood = new TreeMap<>();
+        for (RunView.SeedView seed : run.seeds()) {
+            for (EmReport.Baseline baseline : seed.baselines()) {
+                baseline.measured()
+                        .accuracy()
+                        .ifPresent(a -> flat.computeIfAbsent(baseline.name(), n -> new ArrayList<>())
+                                .add(a));
+                baseline.measured()
+                        .nll()
+                        .ifPresent(nll -> likelihood
+                                .computeIfAbsent("\u2212NLL " + baseline.name(), n -> new ArrayList<>())
+                                .add(-nll.mean()));
+            }
+        }
+        flat.forEach((name, values) -> accuracy.add(flat(name, values)));
+        figure(html, "Accuracy by iteration" + (many ? "" : ", baselines as lines"), accuracy, "accuracy");
+        List<Chart.Series> bounds = new ArrayList<>();
+        for (RunView.SeedView seed : run.seeds()) {
+            if (seed.iterations().isEmpty()) {
+                continue;
+            }
+            List<Integer> ks =
+                    List.copyOf(seed.iterations().getFirst().measured().elbo().keySet());
+            for (int k : many && !ks.isEmpty() ? List.of(ks.getLast()) : ks) {
+                List<Chart.Point> points = new ArrayList<>();
+                for (EmReport.Iteration it : seed.iterations()) {
+                    EmReport.Bound bound = it.measured().elbo().get(k);
+                    if (bound != null) {
+                        points.add(new Chart.Point(it.iteration(), bound.mean(), bound.low(), bound.high()));
+                    }
+                }
+                bounds.add(new Chart.Series(many ? "seed " + seed.seed() : "ELBO_" + k, points, false));
+            }
+        }
+        likelihood.forEach((name, values) -> bounds.add(flat(name, values)));
+        figure(html, "Held-out bound by iteration, 95 % intervals over documents", bounds, "nats per document");
+        figure(html, "Share of the chosen thoughts that are true", selected, "share");
+    }
+
+    private static void figure(StringBuilder html, String title, List<Chart.Series> series, String unit) {
+        chart(html, title, Chart.lines(title, "iteration (0 = warm start)", unit, true, series));
+    }
+
+    private static void chart(StringBuilder html, String title, String svg) {
+        if (!svg.isEmpty()) {
+            html.append("<figure><figcaption>")
+                    .append(Html.text(title))
+                    .append("</figcaption>")
+                    .append(svg)
+                    .append("</figure>");
+        }
+    }
+
+    private static void table(StringBuilder html, RunView.SeedView seed, boolean many) {
+        if (many) {
+            html.append("<h3>Seed ").append(seed.seed()).append("</h3>");
+        }
+        List<Integer> ks = seed.iterations().isEmpty()
+                ? List.of()
+                : List.copyOf(seed.iterations().getFirst().measured().elbo().keySet());
+        html.append("<div class=\"scroll\"><table><thead><tr><th></th><th>accuracy</th>");
+        ks.forEach(k -> html.append("<th>ELBO_" + k + " [95 %]</th>"));
+        html.append(
+                "<th>NLL</th><th>per character</th><th>ESS/K quartiles</th><th>sd log w</th><th>chosen true</th><th>cut off</th>"
+                        + "<th>length</th><th>distinct-3</th><th>E-step</th><th>training</th></tr></thead><tbody>");
+        for (EmReport.Iteration it : seed.iterations()) {
+            html.append("<tr><th scope=\"row\">iteration " + it.iteration() + (it.iteration() == 0 ? " (warm)" : "")
+                    + "</th>");
+            measured(html, it.measured(), ks, it.drawn().or(it.measured()::draws));
+            html.append(cell(
+                            it.drawn().map(d -> time(it.eSeconds(), d.tokens())).orElse("\u2013")))
+                    .append(cell(time(it.mSeconds(), it.mTokens())))
+                    .append("</tr>");
+        }
+        for (EmReport.Baseline baseline : seed.baselines()) {
+            html.append("<tr class=\"baseline\"><th scope=\"row\">")
+                    .append(Html.text(baseline.name()))
+                    .append("</th>");
+            measured(html, baseline.measured(), ks, baseline.measured().draws());
+            html.append(cell("\u2013"))
+                    .append(cell(String.format(Locale.ROOT, "%.0f s", baseline.mSeconds())))
+                    .append("</tr>");
+        }
+        html.append(
+                "</tbody></table></div><p class=\"quiet\">ELBO and NLL in nats per document of x; intervals by bootstrap over documents. ESS,"
+                        + " spread, lengths and shares are of the E-step on the corpus; for iteration 0 and the baselines of the held-out draws.</p>");
+    }
+
+    private static void measured(
+            StringBuilder html, EmReport.Measured m, List<Integer> ks, java.util.Optional<EmReport.Draws> draws) {
+        html.append(cell(number(m.accuracy(), "%.3f")));
+        for (int k : ks) {
+            EmReport.Bound b = m.elbo().get(k);
+            html.append(cell(
+                    b == null
+                            ? "\u2013"
+                            : String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", b.mean(), b.low(), b.high())));
+        }
+        html.append(cell(m.nll()
+                        .map(n -> String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", n.mean(), n.low(), n.high()))
+                        .orElse("\u2013")))
+                .append(cell(number(m.nllPerCharacter(), "%.4f")));
+        html.append(draws.map(d -> cell(String.format(
+                                Locale.ROOT,
+                                "%.2f %.2f %.2f",
+                                d.essShare().low(),
+                                d.essShare().median(),
+                                d.essShare().high()))
+                        + cell(String.format(Locale.ROOT, "%.2f", d.spread()))
+                        + cell(number(d.selectedCorrect(), "%.3f"))
+                        + cell(String.format(Locale.ROOT, "%.1f %%", 100 * d.cutOff()))
+                        + cell(String.format(Locale.ROOT, "%.1f", d.length()))
+                        + cell(String.format(Locale.ROOT, "%.3f", d.distinct3())))
+                .orElse(cell("\u2013").repeat(6)));
+    }
+
+    private static String time(double seconds, long tokens) {
+        return String.format(
+                Locale.ROOT,
+                "%.0f s, %.2f M tokens, %,.0f/s",
+                seconds,
+                tokens / 1e6,
+                seconds > 0 ? tokens / seconds : 0);
+    }
+
+    private static void draws(StringBuilder html, RunView run) {
+        if (run.seeds().stream().allMatch(seed -> seed.draws().isEmpty())) {
+            return;
+        }
+        html.append("<section><h2>Weights and lengths of the thoughts</h2>");
+        for (RunView.SeedView seed : run.seeds()) {
+            if (seed.draws().isEmpty()) {
+                continue;
+            }
+            if (run.seeds().size() > 1) {
+                html.append("<h3>Seed ").append(seed.seed()).append("</h3>");
+            }
+            html.append("<div class=\"figures\">");
+            List<Chart.Series> ess = new ArrayList<>();
+            List<Chart.Series> top = new ArrayList<>();
+            List<Chart.Series> length = new ArrayList<>();
+            double longest = 1;
+            for (var entry : seed.draws().entrySet()) {
+                RunView.Histograms h = entry.getValue();
+                ess.add(values("iteration " + entry.getKey(), h.essShare()));
+                top.add(values("iteration " + entry.getKey(), h.topWeight()));
+                for (double l : h.proposedLength()) {
+                    longest = Math.max(longest, l);
+                }
+            }
+            var last = seed.draws().lastEntry();
+            length.add(values("drawn, it. " + last.getKey(), last.getValue().proposedLength()));
+            length.add(values("chosen, it. " + last.getKey(), last.getValue().chosenLength()));
+            int bins = (int) Math.min(HISTOGRAM_BINS, longest + 1);
+            chart(html, "ESS/K by chunk", Chart.histogram("ESS/K by chunk", "ESS/K", 0, 1.0001, HISTOGRAM_BINS, ess));
+            chart(
+                    html,
+                    "Largest weight by chunk",
+                    Chart.histogram("Largest weight by chunk", "normalised weight", 0, 1.0001, HISTOGRAM_BINS, top));
+            chart(
+                    html,
+                    "Length of thoughts",
+                    Chart.histogram("Length of thoughts", "tokens", 0, longest + 1, bins, length));
+            html.append("</div>");
+            seed.draws().values().stream()
+                    .filter(h -> h.parts() < h.partsThere())
+                    .findFirst()
+                    .ifPresent(h -> html.append("<p class=\"quiet\">Drawn from " + h.parts() + " of " + h.partsThere()
+                            + " files of thoughts per iteration.</p>"));
+        }
+        html.append("</section>");
+    }
+
+    private static void training(StringBuilder html, RunView run) {
+        if (run.seeds().stream().allMatch(seed -> seed.curves().isEmpty())) {
+            return;
+        }
+        html.append("<section><h2>Training loss</h2><div class=\"figures\">");
+        for (RunView.SeedView seed : run.seeds()) {
+            List<Chart.Series> em = new ArrayList<>();
+            List<Chart.Series> others = new ArrayList<>();
+            seed.curves().forEach((stage, steps) -> {
+                Chart.Series series = new Chart.Series(
+                        stage.replace("iteration ", "it. ").replace("baseline ", ""),
+                        steps.stream()
+                                .map(step -> Chart.Point.of(step.step(), step.loss()))
+                                .toList(),
+                        false);
+                (stage.startsWith("baseline") ? others : em).add(series);
+            });
+            String of = run.seeds().size() > 1 ? ", seed " + seed.seed() : "";
+            chart(html, "EM" + of, Chart.lines("Training loss of EM" + of, "step", "nats per token", false, em));
+            chart(
+                    html,
+                    "Baselines" + of,
+                    Chart.lines("Training loss of the baselines" + of, "step", "nats per token", false, others));
+        }
+        html.append("</div></section>");
+    }
+
+    private static void thoughts(StringBuilder html, RunView run) {
+        if (run.seeds().stream().allMatch(seed -> seed.shown().isEmpty())) {
+            return;
+        }
+        html.append("<section><h2>The same chunks with all their thoughts</h2>"
+                + "<p class=\"quiet\">\u25cf chosen; the bar is the normalised weight.</p>");
+        for (RunView.SeedView seed : run.seeds()) {
+            if (seed.shown().isEmpty()) {
+                continue;
+            }
+            int chunks = seed.shown().lastEntry().getValue().size();
+            for (int c = 0; c < chunks; c++) {
+                EmReport.Shown latest = seed.shown().lastEntry().getValue().get(c);
+                html.append("<details")
+                        .append(c < 2 ? " open" : "")
+                        .append("><summary>")
+                        .append(run.seeds().size() > 1 ? "seed " + seed.seed() + ", " : "")
+                        .append(Html.text(latest.document()))
+                        .append(" chunk ")
+                        .append(latest.chunk())
+                        .append("</summary><p class=\"chunk\"><span class=\"quiet\">")
+                        .append(Html.text(latest.context()))
+                        .append("</span> ")
+                        .append(Html.text(latest.text()))
+                        .append("</p>");
+                for (var entry : seed.shown().entrySet()) {
+                    if (c < entry.getValue().size()) {
+                        shown(html, entry.getValue().get(c));
+                    }
+                }
+                html.append("</details>");
+            }
+        }
+        html.append("</section>");
+    }
+
+    private static void shown(StringBuilder html, EmReport.Shown chunk) {
+        html.append("<h4>Iteration ").append(chunk.iteration()).append("</h4><ul class=\"thoughts\">");
+        for (EmReport.ShownThought thought : chunk.thoughts()) {
+            html.append(thought.chosen() ? "<li class=\"chosen\">" : "<li>")
+                    .append("<span class=\"mark\">")
+                    .append(thought.chosen() ? "\u25cf" : "\u25cb")
+                    .append("</span><span class=\"weight\" title=\"normalised weight\"><i style=\"width:")
+                    .append(String.format(Locale.ROOT, "%.1f", 100 * thought.weight()))
+                    .append("%\"></i>")
+                    .append(String.format(Locale.ROOT, "%.3f", thought.weight()))
+                    .append("</span><span class=\"logw\">log w ")
+                    .append(
+                            thought.logWeight() == Double.NEGATIVE_INFINITY
+                                    ? "\u2212\u221e"
+                                    : String.format(Locale.ROOT, "%.2f", thought.logWeight()))
+                    .append("</span><span class=\"thought\">")
+                    .append(thought.text().isEmpty() ? "<em>empty</em>" : Html.text(thought.text()))
+                    .append(thought.finished() ? "" : " <em>(cut off)</em>")
+                    .append("</span></li>");
+        }
+        html.append("</ul>");
+    }
+
+    private static void warnings(StringBuilder html, RunView run) {
+        if (run.warnings().isEmpty()) {
+            html.append("<p>No warning was raised.</p>");
+        } else {
+            html.append("<h3>Warnings</h3><ul class=\"notices\">");
+            run.warnings()
+                    .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
+            html.append("</ul>");
+        }
+        if (!run.notices().isEmpty()) {
+            html.append("<details><summary>Notices of the run</summary><ul class=\"notices\">");
+            run.notices()
+                    .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
+            html.append("</ul></details>");
+        }
+    }
+
+    private static void configuration(StringBuilder html, RunView run) {
+        html.append("<section><h2>Settings and provenance</h2><div class=\"scroll\"><table class=\"plain\"><tbody>");
+        run.provenance()
+                .forEach((key, value) -> html.append("<tr><th scope=\"row\">")
+                        .append(Html.text(key))
+                        .append("</th><td>")
+                        .append(Html.text(value))
+                        .append("</td></tr>"));
+        html.append("</tbody></table></div><details><summary>Resolved configuration</summary><pre>")
+                .append(Html.text(run.config().toJson()))
+                .append("</pre></details></section>");
+    }
+
+    // ---- helpers of figures
+
+    private static OptionalDouble selected(EmReport.Iteration it) {
+        return it.drawn().map(EmReport.Draws::selectedCorrect).orElse(OptionalDouble.empty());
+    }
+
+    private static OptionalDouble elbo(EmReport.Iteration it, int k) {
+        EmReport.Bound bound = it.measured().elbo().get(k);
+        return bound == null ? OptionalDouble.empty() : OptionalDouble.of(bound.mean());
+    }
+
+    private static Chart.Series series(
+            String name, RunView.SeedView seed, Function<EmReport.Iteration, OptionalDouble> value) {
+        List<Chart.Point> points = new ArrayList<>();
+        for (EmReport.Iteration it : seed.iterations()) {
+            value.apply(it).ifPresent(v -> points.add(Chart.Point.of(it.iteration(), v)));
+        }
+        return new Chart.Series(name, points, false);
+    }
+
+    private static List<Chart.Series> means(
+            Map<String, List<RunView.SeedView>> settings, Function<EmReport.Iteration, OptionalDouble> value) {
+        List<Chart.Series> all = new ArrayList<>();
+        settings.forEach((name, seeds) -> {
+            List<Chart.Point> points = new ArrayList<>();
+            int most = seeds.stream().mapToInt(s -> s.iterations().size()).max().orElse(0);
+            for (int i = 0; i < most; i++) {
+                int at = i;
+                double[] values = seeds.stream()
+                        .filter(s -> s.iterations().size() > at)
+                        .map(s -> value.apply(s.iterations().get(at)))
+                        .filter(OptionalDouble::isPresent)
+                        .mapToDouble(OptionalDouble::getAsDouble)
+                        .toArray();
+                if (values.length == 1) {
+                    points.add(Chart.Point.of(i, values[0]));
+                } else if (values.length > 1) {
+                    Verdict.Change mean = Verdict.paired(values);
+                    points.add(new Chart.Point(i, mean.mean(), mean.low(), mean.high()));
+                }
+            }
+            all.add(new Chart.Series(name, points, false));
+        });
+        return all;
+    }
+
+    private static Chart.Series flat(String name, List<Double> values) {
+        double mean = values.stream().mapToDouble(Double::doubleValue).average().orElseThrow();
+        return new Chart.Series(name, List.of(Chart.Point.of(0, mean)), true);
+    }
+
+    private static Chart.Series values(String name, double[] values) {
+        List<Chart.Point> points = new ArrayList<>(values.length);
+        for (double value : values) {
+            points.add(Chart.Point.of(value, 0));
+        }
+        return new Chart.Series(name, points, false);
+    }
+
+    private static String row(RunView.SeedView seed, Function<EmReport.Iteration, OptionalDouble> value) {
+        StringBuilder text = new StringBuilder();
+        for (EmReport.Iteration it : seed.iterations()) {
+            text.append(text.isEmpty() ? "" : " ").append(number(value.apply(it), "%.3f"));
+        }
+        return text.toString();
+    }
+
+    private static String cell(String text) {
+        return "<td>" + Html.text(text) + "</td>";
+    }
+
+    private static String number(OptionalDouble value, String format) {
+        return value.isPresent() ? String.format(Locale.ROOT, format, value.getAsDouble()) : "\u2013";
+    }
+
+    private static String name(RunView run) {
+        return String.valueOf(run.root().toAbsolutePath().normalize().getFileName());
+    }
+
+    private static String subtitle(RunView run) {
+        String corpus = run.config().corpus().path().isEmpty()
+                ? "chain world (" + run.config().world().rendering() + ")"
+                : run.config().corpus().path();
+        return String.format(
+                Locale.ROOT,
+                "%s, K = %d, selection %s, %d iteration%s, seed%s %s%s",
+                corpus,
+                run.config().em().samples(),
+                run.config().em().selection(),
+                run.config().em().iterations(),
+                run.config().em().iterations() == 1 ? "" : "s",
+                run.config().seeds().size() == 1 ? "" : "s",
+                String.join(
+                        ", ", run.config().seeds().stream().map(String::valueOf).toList()),
+                run.wallSeconds()
+                        .map(s -> String.format(Locale.ROOT, ", finished in %.0f s", s))
+                        .orElse(""));
+    }
+
+    /** What a live page compares: everything shown, as text. */
+    static String json(String body) {
+        return JsonMapper.shared().writeValueAsString(Map.of("body", body));
+    }
+
+    private static String document(String title, String head, String body) {
+        return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                + "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+                + "<meta name=\"color-scheme\" content=\"light dark\">"
+                // nothing is fetched but, by a served page, from where it was served
+                + "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+                + " script-src 'unsafe-inline'; connect-src 'self'\">"
+                + "<link rel=\"icon\" href=\"data:,\"><title>"
+                + Html.text(title) + "</title><style>" + STYLE + "</style>" + head + "</head><body><main id=\"page\">"
+                + body
+                + "</main></body></html>\n";
+    }
+
+    private static final String STYLE = """
+            :root{--paper:#fcfcfb;--ink:#1c1c1a;--quiet:#5d5d58;--grid:#e2e2de;--card:#ffffff;--edge:#d9d9d4;
+            --series-0:#0b5fa5;--series-1:#b34700;--series-2:#00734f;--series-3:#9b2c77;--series-4:#6a5a00;--series-5:#3b3fa8;
+            --series-6:#8a1f1f;--series-7:#4d5b66}
+            @media (prefers-color-scheme:dark){:root{--paper:#161615;--ink:#ecece8;--quiet:#a3a39c;--grid:#33332f;--card:#1e1e1c;--edge:#3a3a36;
+            --series-0:#6bb3f0;--series-1:#f29a5c;--series-2:#52c99f;--series-3:#e28bc5;--series-4:#d3bf4a;--series-5:#a2a6f5;
+            --series-6:#f08a8a;--series-7:#a9b8c4}}
+            *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+            main{max-width:1240px;margin:0 auto;padding:20px 16px 60px}h1{font-size:26px;margin:0}h2{font-size:19px;margin:34px 0 10px}
+            h3{font-size:16px;margin:18px 0 6px}h4{font-size:13px;margin:10px 0 2px;color:var(--quiet);font-weight:600}
+            .quiet{color:var(--quiet);font-size:13px;margin:4px 0}.state{border-left:4px solid var(--series-0);padding:6px 12px;background:var(--card)}
+            .verdict{padding-left:20px;margin:6px 0}.verdict li{margin:5px 0;max-width:90ch}.notices li{margin:4px 0;max-width:90ch}
+            .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px}
+            figure{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:10px 10px 4px;min-width:0}
+            figcaption{font-weight:600;font-size:14px;margin:0 0 4px 4px}svg{width:100%;height:auto;display:block}
+            svg text{fill:var(--quiet);font:11.5px system-ui,sans-serif}svg .name{fill:var(--ink)}svg .axis{fill:var(--quiet)}
+            .grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2}.flat{stroke-width:1.4}.whisker{fill:none;stroke-width:1.2}
+            .lead{stroke:var(--grid);fill:none}
+            .scroll{overflow-x:auto;margin:12px 0 4px}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;white-space:nowrap}
+            th,td{padding:4px 10px;border-bottom:1px solid var(--edge);text-align:right}thead th{color:var(--quiet);font-weight:600}
+            th[scope=row]{text-align:left;font-weight:600;position:sticky;left:0;background:var(--paper)}.baseline th[scope=row]{font-weight:400}
+            .plain td{text-align:left;white-space:normal;overflow-wrap:anywhere}
+            details{border:1px solid var(--edge);border-radius:8px;padding:8px 12px;margin:8px 0;background:var(--card)}
+            summary{cursor:pointer;font-weight:600;font-size:14px}.chunk{margin:6px 0;overflow-wrap:anywhere}
+            .thoughts{list-style:none;margin:0;padding:0}.thoughts li{display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline;padding:2px 0;font-size:13.5px}
+            .chosen .thought{font-weight:600}.weight{position:relative;width:86px;font-variant-numeric:tabular-nums;text-align:right;padding-right:4px;
+            border:1px solid var(--edge)}.weight i{position:absolute;left:0;top:0;bottom:0;background:var(--series-0);opacity:.28}
+            .logw{color:var(--quiet);width:92px;font-variant-numeric:tabular-nums}.thought{flex:1 1 220px;overflow-wrap:anywhere;font-family:ui-monospace,monospace}
+            pre{overflow-x:auto;font-size:12.5px}
+            """;
+}

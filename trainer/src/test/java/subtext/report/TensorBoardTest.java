@@ -1,0 +1,113 @@
+package subtext.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.google.protobuf.UnknownFieldSet;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import subtext.em.EmEvent;
+
+/** Event files are read back by a parser that is not ours: frames, checksums, steps, tags and values. */
+class TensorBoardTest {
+    private record Scalar(long step, String tag, float value) {}
+
+    @TempDir
+    Path folder;
+
+    @Test
+    void everyScalarIsReadBack() throws IOException {
+        try (TensorBoard board = new TensorBoard(folder)) {
+            for (int step = 1; step <= 30; step++) {
+                board.accept(new EmEvent.StepTrained(
+                        7, "iteration 1: M-step", step, 30, 3.0 / step, 0.5 * step, 1e-3, 1e5, step == 13));
+            }
+            board.accept(new EmEvent.LatentsDrawn(7, 1, 300, 301, 25, 0.4, -5.25, 2e5));
+        }
+        List<Scalar> steps = read(folder.resolve("tensorboard/seed-7/iteration-1-M-step"));
+        // every tenth step, and the one that was skipped
+        assertThat(steps.stream().filter(s -> s.tag().equals("train/loss")))
+                .containsExactly(
+                        new Scalar(10, "train/loss", 3.0f / 10),
+                        new Scalar(13, "train/loss", (float) (3.0 / 13)),
+                        new Scalar(20, "train/loss", 3.0f / 20),
+                        new Scalar(30, "train/loss", 3.0f / 30));
+        assertThat(steps).hasSize(16);
+        assertThat(read(folder.resolve("tensorboard/seed-7/iteration-1-E-step")))
+                .contains(new Scalar(300, "e_step/elbo", -5.25f));
+    }
+
+    /** A second process leaves the files of the first as they are, even a torn one. */
+    @Test
+    void goingOnBeginsNewFiles() throws IOException {
+        Path stage = folder.resolve("tensorboard/seed-0/x");
+        Files.createDirectories(stage);
+        Path torn = Files.write(stage.resolve("events.out.tfevents.1.1"), new byte[] {24, 0, 0});
+        try (TensorBoard board = new TensorBoard(folder)) {
+            board.accept(new EmEvent.StepTrained(0, "x", 10, 20, 1, 1, 1, 1, false));
+        }
+        assertThat(torn).hasBinaryContent(new byte[] {24, 0, 0});
+        try (Stream<Path> files = Files.list(stage)) {
+            assertThat(files).hasSize(2);
+        }
+    }
+
+    private static List<Scalar> read(Path stage) throws IOException {
+        List<Path> files;
+        try (Stream<Path> list = Files.list(stage)) {
+            files = list.toList();
+        }
+        assertThat(files).hasSize(1);
+        ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(files.getFirst())).order(ByteOrder.LITTLE_ENDIAN);
+        List<Scalar> scalars = new ArrayList<>();
+        boolean first = true;
+        while (bytes.hasRemaining()) {
+            int at = bytes.position();
+            int length = Math.toIntExact(bytes.getLong());
+            assertThat(bytes.getInt()).isEqualTo(masked(bytes.array(), at, 8));
+            byte[] message = new byte[length];
+            bytes.get(message);
+            assertThat(bytes.getInt()).isEqualTo(masked(message, 0, length));
+            UnknownFieldSet event = UnknownFieldSet.parseFrom(message);
+            double wall =
+                    Double.longBitsToDouble(event.getField(1).getFixed64List().getFirst());
+            assertThat(wall).isBetween(1.6e9, 1e11);
+            if (first) {
+                assertThat(event.getField(3).getLengthDelimitedList().getFirst().toStringUtf8())
+                        .isEqualTo("brain.Event:2");
+                first = false;
+                continue;
+            }
+            UnknownFieldSet value = UnknownFieldSet.parseFrom(UnknownFieldSet.parseFrom(
+                            event.getField(5).getLengthDelimitedList().getFirst())
+                    .getField(1)
+                    .getLengthDelimitedList()
+                    .getFirst());
+            scalars.add(new Scalar(
+                    event.getField(2).getVarintList().getFirst(),
+                    value.getField(1).getLengthDelimitedList().getFirst().toStringUtf8(),
+                    Float.intBitsToFloat(value.getField(2).getFixed32List().getFirst())));
+        }
+        return scalars;
+    }
+
+    /** CRC-32C bit by bit (Castagnoli, reflected 0x82f63b78), then TFRecord's mask. */
+    private static int masked(byte[] bytes, int from, int length) {
+        int crc = ~0;
+        for (int i = from; i < from + length; i++) {
+            crc ^= bytes[i] & 0xff;
+            for (int bit = 0; bit < 8; bit++) {
+                crc = (crc >>> 1) ^ ((crc & 1) != 0 ? 0x82f63b78 : 0);
+            }
+        }
+        crc = ~crc;
+        return ((crc >>> 15) | (crc << 17)) + 0xa282ead8;
+    }
+}
