@@ -43,6 +43,32 @@ class CommandLineTest {
         return Stream.of(
                 mistake(2, "did you mean '--iterations'?", "em", "--iteratoins", "3"),
                 mistake(2, "did you mean 'doctor'?", "docter"),
+                mistake(3, "no config.json", "inspect", "@/nowhere"),
+                mistake(3, "no config.json", "import", "@/nowhere", "@/r"),
+                mistake(
+                        2,
+                        "expected f32, f16, bf16 or q8_0",
+                        "export",
+                        "--model",
+                        "@",
+                        "--format",
+                        "gguf",
+                        "--type",
+                        "q4",
+                        "--out",
+                        "@/r"),
+                mistake(
+                        2,
+                        "q8_0 is GGUF's",
+                        "export",
+                        "--model",
+                        "@",
+                        "--format",
+                        "hf",
+                        "--type",
+                        "q8_0",
+                        "--out",
+                        "@/r"),
                 mistake(2, "'x' is not an int", "em", "--iterations", "x"),
                 mistake(2, "em.samples: expected at least 1, got 0", "em", "--run", "@/r", "--samples", "0"),
                 mistake(2, "em.selection", "em", "--run", "@/r", "--selection", "worst"),
@@ -89,7 +115,8 @@ class CommandLineTest {
 
     @Test
     void everyCommandHasHelpWithExamples() {
-        for (String command : List.of("em", "train", "generate", "score", "verify", "doctor", "study")) {
+        for (String command : List.of(
+                "em", "train", "generate", "score", "import", "export", "inspect", "verify", "doctor", "study")) {
             Outcome outcome = run(command, "--help");
             assertThat(outcome.code()).isZero();
             assertThat(outcome.out()).contains("Usage: subtext " + command).contains("Examples:");
@@ -151,6 +178,24 @@ class CommandLineTest {
         assertThat(verified.json().path("files").asInt()).isGreaterThan(10);
 
         Path model = models().getFirst();
+        JsonNode inspected = run("inspect", model.toString(), "--json").json();
+        assertThat(inspected.path("architecture").asString()).isEqualTo("LlamaForCausalLM");
+        assertThat(inspected.path("latentControls").asBoolean()).isTrue();
+        assertThat(inspected.path("files").get(0).path("sha256").asString()).hasSize(64);
+        assertThat(run("inspect", model.toString()).out())
+                .contains("sha256", "memory to generate", "all control tokens");
+        Outcome copied = run("export", "--model", model.toString(), "--format", "hf", "--out", "@/copy");
+        assertThat(copied.code()).as(copied.err()).isZero();
+        assertThat(folder.resolve("copy/model.safetensors")).hasSameBinaryContentAs(model.resolve("model.safetensors"));
+        assertThat(run("import", "@/copy", "@/imported", "--json").json().path("added"))
+                .isEmpty();
+        Outcome symbols = run("export", "--model", "@/copy", "--format", "gguf", "--out", "@/m.gguf");
+        assertThat(symbols.code()).isEqualTo(2);
+        assertThat(symbols.err()).contains("WordLevel").hasLineCount(1);
+        Outcome taken = run("import", "@/copy", "@/imported");
+        assertThat(taken.code()).isEqualTo(3);
+        assertThat(taken.err()).contains("there is a model already").hasLineCount(1);
+
         JsonNode generated = run("generate", "--model", model.toString(), "--max-tokens", "5", "--json")
                 .json();
         assertThat(generated.propertyNames()).contains("promptTokens", "tokens", "text", "logProbs");

@@ -47,6 +47,14 @@ public final class Initialisation {
         });
     }
 
+    /** Element i of a standard normal sequence under a key, cut off at three: what {@link #weights} scales. */
+    public static double normal(long key, long i) {
+        long pair = i / 2;
+        double radius = StrictMath.sqrt(-2 * StrictMath.log(1 - Philox.uniform(key, 2 * pair)));
+        double angle = 2 * StrictMath.PI * Philox.uniform(key, 2 * pair + 1);
+        return Math.clamp(radius * (i % 2 == 0 ? StrictMath.cos(angle) : StrictMath.sin(angle)), -CLAMP, CLAMP);
+    }
+
     private static void put(float[] flat, ParameterTable.Entry entry, long i, long n, double normal) {
         if (i < n) {
             flat[(int) (entry.offset() + i)] = (float) (entry.std() * Math.clamp(normal, -CLAMP, CLAMP));

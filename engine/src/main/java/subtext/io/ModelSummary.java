@@ -1,0 +1,86 @@
+package subtext.io;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import subtext.model.LlamaConfig;
+import subtext.model.ParameterTable;
+import subtext.text.BpeTokenizer;
+import subtext.text.ControlTokens;
+import subtext.text.SymbolTokenizer;
+import subtext.text.Tokenizer;
+
+/**
+ * What a model folder holds, checked as loading checks it, but for the values of the weights.
+ *
+ * @param tokenizerKind for people
+ * @param tensors number of tensors of each element type
+ * @param bytesPerSecond how fast the files were read here, digest included
+ */
+public record ModelSummary(
+        LlamaConfig config,
+        String tokenizerKind,
+        int tokenizerIds,
+        ControlTokens controls,
+        Map<String, Integer> tensors,
+        List<FileDigest> files,
+        double bytesPerSecond) {
+
+    /** One file of the model. */
+    public record FileDigest(String name, long bytes, String sha256) {}
+
+    /** Reads a folder, all files once through. */
+    public static ModelSummary of(Path folder) throws IOException {
+        LlamaConfig config = HuggingFace.config(folder);
+        Tokenizer tokenizer = HuggingFace.tokenizerFor(folder, config);
+        Map<String, Integer> tensors = new TreeMap<>();
+        try (ModelTensors open = ModelTensors.open(folder, config)) {
+            for (ParameterTable.Slice slice : open.inFileOrder()) {
+                tensors.merge(open.type(slice.name()).name(), 1, Integer::sum);
+            }
+        }
+        List<Path> paths = new ArrayList<>(ModelTensors.shards(folder));
+        paths.add(folder.resolve(HuggingFace.CONFIG));
+        paths.add(folder.resolve(HuggingFace.TOKENIZER));
+        List<FileDigest> files = new ArrayList<>();
+        long begin = System.nanoTime();
+        long bytes = 0;
+        for (Path path : paths) {
+            long size = Files.size(path);
+            files.add(new FileDigest(path.getFileName().toString(), size, Digest.of(path)));
+            bytes += size;
+        }
+        double seconds = (System.nanoTime() - begin) / 1e9;
+        String kind = switch (tokenizer) {
+            case BpeTokenizer bpe -> "byte-pair encoding";
+            case SymbolTokenizer symbols -> "symbols";
+        };
+        return new ModelSummary(
+                config,
+                kind,
+                tokenizer.vocabulary(),
+                tokenizer.controls(),
+                tensors,
+                List.copyOf(files),
+                bytes / Math.max(seconds, 1e-9));
+    }
+
+    /** Bytes of the weights in memory with elements of that size, padding counted. */
+    public long weightBytes(int elementBytes) {
+        return ParameterTable.of(config).size() * elementBytes;
+    }
+
+    /** Bytes of keys and values of one sequence as long as the context. */
+    public long cacheBytes(int elementBytes) {
+        return 2L * config.layers() * config.context() * config.kvHeads() * config.headDim() * elementBytes;
+    }
+
+    /** Seconds to read the weights at the speed measured. */
+    public double loadSeconds() {
+        return files.stream().mapToLong(FileDigest::bytes).sum() / bytesPerSecond;
+    }
+}
