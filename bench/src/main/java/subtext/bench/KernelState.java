@@ -17,19 +17,21 @@ import subtext.bindings.Tensor;
 
 /** A device and room for operands, opened on the benchmark's thread. One operation of a benchmark ends with a synchronisation. */
 @State(Scope.Thread)
-public class KernelState {
+public class KernelState implements AutoCloseable {
     @Param("CPU")
-    public Backend backend;
+    public Backend backend = Backend.CPU;
 
     @Param("F32")
-    public DType dtype;
+    public DType dtype = DType.F32;
 
+    /** CPU threads, 0 for one per core. */
     @Param("0")
     public int threads;
 
     Device device;
     Kernels k;
     private Slab slab;
+    private long begin;
     private final SplittableRandom random = new SplittableRandom(7);
 
     /** 1 GiB to cut operands from. */
@@ -38,6 +40,7 @@ public class KernelState {
         device = Device.open(backend, DeviceOptions.defaults().withThreads(threads));
         k = device.kernels();
         slab = device.slab("operands", s -> s.release(reserve(s)));
+        begin = slab.mark();
     }
 
     private static long reserve(Slab s) {
@@ -46,25 +49,34 @@ public class KernelState {
         return mark;
     }
 
+    /** Gives all operands back. */
+    void clear() {
+        slab.release(begin);
+    }
+
     /** A tensor of standard normal values. */
     Tensor normal(String name, long... shape) {
-        Tensor tensor = slab.tensor(name, dtype, shape);
-        k.fillNormal(tensor, 0, 1, 0, random.nextLong(), 0);
-        return tensor;
+        return fill(slab.tensor(name, dtype, shape));
     }
 
     /** The same in the type of statistics, gradients and logits. */
     Tensor real(String name, long... shape) {
-        Tensor tensor = slab.tensor(name, dtype.real(), shape);
+        return fill(slab.tensor(name, dtype.real(), shape));
+    }
+
+    private Tensor fill(Tensor tensor) {
         k.fillNormal(tensor, 0, 1, 0, random.nextLong(), 0);
         return tensor;
     }
 
+    /** Room for doubles. */
+    Tensor doubles(String name, long n) {
+        return slab.tensor(name, DType.F64, n);
+    }
+
     /** Ids below {@code bound}. */
     Tensor ids(String name, int n, int bound) {
-        Tensor tensor = slab.tensor(name, DType.I32, n);
-        device.upload(tensor, random.ints(n, 0, bound).toArray());
-        return tensor;
+        return ints(name, random.ints(n, 0, bound).toArray());
     }
 
     /** Given integers. */
@@ -74,6 +86,7 @@ public class KernelState {
         return tensor;
     }
 
+    /** Random keys. */
     Tensor keys(String name, int n) {
         Tensor tensor = slab.tensor(name, DType.I64, n);
         device.upload(tensor, random.longs(n).toArray());
@@ -84,6 +97,7 @@ public class KernelState {
         return slab.tensor("scratch", DType.I32, bytes / 4 + 1);
     }
 
+    @Override
     @TearDown(Level.Trial)
     public void close() {
         device.close();

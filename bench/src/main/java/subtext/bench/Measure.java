@@ -14,7 +14,6 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.Matmul;
-import subtext.bindings.Tensor;
 import subtext.generate.Generator;
 import subtext.generate.Prompt;
 import subtext.generate.Sample;
@@ -24,7 +23,6 @@ import subtext.generate.Scorer;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
-import subtext.model.ParameterTable;
 import subtext.text.Tokens;
 import subtext.train.AdamW;
 
@@ -38,37 +36,6 @@ import subtext.train.AdamW;
         mixinStandardHelpOptions = true,
         subcommands = {Measure.Train.class, Measure.Draw.class})
 public final class Measure {
-
-    /** The shapes of the peers' scripts. */
-    enum ModelShape {
-        TINY(4, 256, 4, 4, 704, 512, true),
-        SMALL(6, 384, 6, 6, 1024, 4096, true),
-        GPT124M(12, 768, 12, 12, 2048, 50304, true),
-        TINYLLAMA(22, 2048, 32, 4, 5632, 32000, false);
-
-        final int layers;
-        final int width;
-        final int heads;
-        final int kvHeads;
-        final int hidden;
-        final int vocabulary;
-        final boolean tied;
-
-        ModelShape(int layers, int width, int heads, int kvHeads, int hidden, int vocabulary, boolean tied) {
-            this.layers = layers;
-            this.width = width;
-            this.heads = heads;
-            this.kvHeads = kvHeads;
-            this.hidden = hidden;
-            this.vocabulary = vocabulary;
-            this.tied = tied;
-        }
-
-        LlamaConfig config(int context) {
-            return new LlamaConfig(
-                    layers, width, heads, kvHeads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, tied);
-        }
-    }
 
     /** Where and in what storage. */
     static final class Place {
@@ -98,25 +65,12 @@ public final class Measure {
         String describe(Device device) {
             return "\"shape\":\"%s\",\"device\":\"%s\",\"path\":\"%s\",\"dtype\":\"%s\",\"matmul\":\"%s\",\"vendor\":\"%s\""
                     .formatted(
-                            shape.name().toLowerCase(Locale.ROOT),
+                            shape.label(),
                             device.info().name(),
                             device.info().path(),
                             dtype,
                             matmul,
                             device.vendorMatmul().orElse("none"));
-        }
-    }
-
-    /** Normal weights of deviation 0.02 made on the device, norms of one. */
-    private static void randomWeights(Device device, Llama llama) {
-        Tensor flat = llama.weights().flat();
-        device.kernels().fillNormal(flat, 0, 0.02, 3, 1, 0);
-        for (ParameterTable.Slice slice : llama.table().slices()) {
-            if (slice.shape().size() == 1) {
-                float[] ones = new float[Math.toIntExact(slice.size())];
-                Arrays.fill(ones, 1f);
-                device.upload(flat.rows(slice.offset(), slice.offset() + slice.size()), ones);
-            }
         }
     }
 
@@ -151,7 +105,7 @@ public final class Measure {
             int rows = sequences * length;
             try (Device device = place.open();
                     Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.training(rows, sequences))) {
-                randomWeights(device, llama);
+                ModelShape.randomWeights(device, llama);
                 float[] initial = llama.download();
                 SplittableRandom random = new SplittableRandom(1);
                 List<PackedBatch.Sequence> packed = new ArrayList<>();
@@ -176,10 +130,7 @@ public final class Measure {
                         }
                     }
                     double step = median(seconds);
-                    double matrices = llama.table().decayed()
-                            - (config.tied() ? 0 : (double) config.paddedVocabulary() * config.width());
-                    double flops =
-                            rows * (6 * matrices + 6.0 * config.layers() * config.heads() * config.headDim() * length);
+                    double flops = ModelShape.trainFlops(config, rows, length);
                     System.out.printf(
                             Locale.ROOT,
                             "{\"what\":\"train\",\"engine\":\"subtext\",%s,\"sequences\":%d,\"length\":%d,\"loss\":%.4f,"
@@ -227,7 +178,7 @@ public final class Measure {
             LlamaConfig config = place.shape.config(promptTokens + tokens + 1);
             try (Device device = place.open();
                     Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.weights())) {
-                randomWeights(device, llama);
+                ModelShape.randomWeights(device, llama);
                 SplittableRandom random = new SplittableRandom(2);
                 List<Prompt> asked = new ArrayList<>();
                 for (int p = 0; p < prompts; p++) {

@@ -118,6 +118,7 @@ public final class Generator implements AutoCloseable {
     private Tensor history;
     private Tensor historyLogProb;
     private Sampling recordedFor;
+    private long computedTokens;
 
     /** The lanes of one width, as device tensors, and the step recorded over them. */
     private record Lanes(int width, int stride, CachedRows rows, Tensor drawnAndDone, Tensor key, Recording step) {}
@@ -214,6 +215,11 @@ public final class Generator implements AutoCloseable {
         return limits;
     }
 
+    /** Tokens that went through the model since this was made, those of prompts and of steps alike: what its work is counted in. */
+    public long computedTokens() {
+        return computedTokens;
+    }
+
     /**
      * Draws K samples of each prompt.
      *
@@ -307,6 +313,7 @@ public final class Generator implements AutoCloseable {
 
         private void flushPrefill() {
             if (prefill.rows() > 0) {
+                computedTokens += prefill.rows();
                 forward.prefill(prefill.upload());
                 prefill.clear();
             }
@@ -325,6 +332,7 @@ public final class Generator implements AutoCloseable {
             for (int i = 0; i < count; i++) {
                 view.step().replay();
             }
+            computedTokens += (long) count * active.size();
             look(view);
         }
 

@@ -82,6 +82,7 @@ public final class Scorer implements AutoCloseable {
     private final RowBuffer buffer;
     private Tensor ints;
     private Tensor logProb;
+    private long computedTokens;
 
     /** A scorer for a model, which must outlive it. */
     public Scorer(Llama llama, Limits limits) {
@@ -105,6 +106,11 @@ public final class Scorer implements AutoCloseable {
     /** What it has room for. */
     public Limits limits() {
         return limits;
+    }
+
+    /** Tokens that went through the model since this was made, those of prefixes and of continuations alike. */
+    public long computedTokens() {
+        return computedTokens;
     }
 
     /** The scores of the continuations of one prefix. */
@@ -199,6 +205,7 @@ public final class Scorer implements AutoCloseable {
 
     private void flushPrefix() {
         if (buffer.rows() > 0) {
+            computedTokens += buffer.rows();
             forward.prefill(buffer.upload());
             buffer.clear();
         }
@@ -206,6 +213,7 @@ public final class Scorer implements AutoCloseable {
 
     private void flush(List<Stretch> stretches) {
         if (buffer.rows() > 0) {
+            computedTokens += buffer.rows();
             Tensor normed = forward.forward(buffer.upload());
             Tensor out = logProb.rows(0, buffer.rows());
             forward.logProbs(out, normed, buffer.target());
