@@ -60,6 +60,23 @@ st_status checkPointers(st_device* device, const char* op, std::initializer_list
         if (!(condition)) return device->fail(ST_INVALID_ARGUMENT, __VA_ARGS__); \
     } while (0)
 
+/// A product of few rows is bound by reading b, which two threads do faster than one as soon as it is not tiny.
+st_status fewRows(st_device* device, int kind, MatmulPlan& plan) {
+    device->kernels->fewPlan[kind](&plan);
+    const int64_t shared = (plan.sharedBytes + 63) / 64 * 64;
+    char* scratch = device->scratch(64 + shared + plan.scratchBytes);
+    if (!scratch) return ST_OUT_OF_MEMORY;
+    scratch += 64;  // behind the header of matmul
+    const int64_t each = device->threadScratchBytes;
+    device->kernels->fewWiden[kind](&plan, scratch);
+    const int64_t grain = most(1, plan.tasks / (8 * device->pool->threads()));
+    device->parallel(plan.tasks, grain, plan.N * plan.K / 16 * (plan.M + 16) >= 2 * kShare,
+                     [&](int64_t from, int64_t to, int32_t thread) {
+        device->kernels->few[kind](&plan, from, to, scratch, scratch + thread * each + shared);
+    });
+    return ST_OK;
+}
+
 st_status matmul(st_device* device, const char* op, void* c, const void* a, const void* b, const void* residual, int64_t M, int64_t N,
                  int64_t K, st_dtype dtype, bool wide, int32_t layout) {
     int kind;
@@ -80,6 +97,7 @@ st_status matmul(st_device* device, const char* op, void* c, const void* a, cons
     plan.wide = wide;
     plan.serial = ++device->serial;
     const bool share = M * N / 16 * K >= 4 * kShare;
+    if (layout == 0 && kind < 2 && M <= device->kernels->fewRows[kind]) return fewRows(device, kind, plan);
     device->kernels->matmulPlan[kind](&plan, share ? device->pool->threads() : 1);
     char* scratch = device->scratch(plan.scratchBytes);
     if (!scratch) return ST_OUT_OF_MEMORY;

@@ -21,6 +21,7 @@ void enterCrossEntropy(Kernels* table);
 void enterElementwise(Kernels* table);
 void enterEmbedding(Kernels* table);
 void enterMatmul(Kernels* table);
+void enterMatmulFew(Kernels* table);
 void enterRmsnorm(Kernels* table);
 void enterRope(Kernels* table);
 void enterSample(Kernels* table);

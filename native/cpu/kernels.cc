@@ -16,6 +16,7 @@ const Kernels* kernels() {
     enterElementwise(&table);
     enterEmbedding(&table);
     enterMatmul(&table);
+    enterMatmulFew(&table);
     enterRmsnorm(&table);
     enterRope(&table);
     enterSample(&table);

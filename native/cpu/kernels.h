@@ -22,6 +22,7 @@ struct MatmulPlan {
     int64_t tasks;            // numbered so that neighbours share their columns
     int64_t scratchBytes;     // per thread
     int64_t serial;           // number of the call, so that a thread knows which packed block it still holds
+    int64_t sharedBytes;      // of few rows: a, widened, for all threads
 };
 
 /// Which keys a call of attention sees: the rows of qkv itself, or a cache with an optional borrowed prefix.
@@ -67,6 +68,11 @@ struct Kernels {
 
     void (*matmulPlan[3])(MatmulPlan* plan, int32_t threads);
     void (*matmul[3])(const MatmulPlan* plan, int64_t from, int64_t to, void* scratch);
+    /// nt of at most fewRows rows, of f32 and bf16: `shared` is filled by fewWiden before the first task.
+    int64_t fewRows[2];
+    void (*fewPlan[2])(MatmulPlan* plan);
+    void (*fewWiden[2])(const MatmulPlan* plan, void* shared);
+    void (*few[2])(const MatmulPlan* plan, int64_t from, int64_t to, const void* shared, void* scratch);
 
     int64_t (*attentionScratchBytes[3])(int64_t H, int64_t Hkv, int64_t D);  // per thread, forward and backward
     /// Query rows first .. first + rows - 1 of sequence s, all heads that share key head `kv`.
