@@ -1,5 +1,8 @@
 package subtext.bench;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -23,6 +26,7 @@ import subtext.generate.Scorer;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
+import subtext.model.ParameterTable;
 import subtext.text.Tokens;
 import subtext.train.AdamW;
 
@@ -54,6 +58,9 @@ public final class Measure {
         @Option(names = "--matmul", defaultValue = "AUTO", description = "${COMPLETION-CANDIDATES}")
         Matmul matmul;
 
+        @Option(names = "--dry-run", description = "say what memory it takes, and take none")
+        boolean dryRun;
+
         @Option(names = "--rounds", defaultValue = "5", description = "timed rounds; the median is given")
         int rounds;
 
@@ -71,6 +78,30 @@ public final class Measure {
                             dtype,
                             matmul,
                             device.vendorMatmul().orElse("none"));
+        }
+    }
+
+    /** What the Java machine and the library take beside the tensors, about. */
+    private static final long BESIDE_BYTES = 64L << 20;
+
+    private static void stated(long bytes, String parts) {
+        System.out.printf(
+                "{\"what\":\"memory\",\"tensorBytes\":%d,\"parts\":\"%s\",\"statedBytes\":%d}%n",
+                bytes, parts, bytes + BESIDE_BYTES);
+    }
+
+    /** The most memory that this process ever held, as Linux counts it; nothing where there is no Linux. */
+    private static void resident() throws IOException {
+        Path status = Path.of("/proc/self/status");
+        if (!Files.exists(status)) {
+            return;
+        }
+        for (String line : Files.readAllLines(status)) {
+            if (line.startsWith("VmHWM:")) {
+                System.out.printf(
+                        "{\"what\":\"resident\",\"peakBytes\":%d}%n",
+                        1024 * Long.parseLong(line.replaceAll("\\D", "")));
+            }
         }
     }
 
@@ -99,14 +130,32 @@ public final class Measure {
         @Option(names = "--length", defaultValue = "128", description = "tokens predicted per sequence")
         int length;
 
+        @Option(names = "--recompute", description = "compute each block's activations again in backward")
+        boolean recompute;
+
         @Override
-        public Integer call() {
+        public Integer call() throws IOException {
             LlamaConfig config = place.shape.config(length);
             int rows = sequences * length;
-            try (Device device = place.open();
-                    Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.training(rows, sequences))) {
+            Llama.Capacity capacity = Llama.Capacity.training(rows, sequences);
+            capacity = recompute ? capacity.withRecompute() : capacity;
+            try (Device device = place.open()) {
+                Llama.Memory memory = Llama.measure(device, config, place.dtype, capacity);
+                long optimizer = AdamW.bytes(device, ParameterTable.of(config), place.dtype);
+                stated(
+                        memory.bytes() + optimizer,
+                        "%d weights, %d gradients, %d activations, %d optimizer"
+                                .formatted(memory.weights(), memory.gradients(), memory.activations(), optimizer));
+                if (!place.dryRun) {
+                    train(device, config, rows, capacity);
+                }
+            }
+            return 0;
+        }
+
+        private void train(Device device, LlamaConfig config, int rows, Llama.Capacity capacity) throws IOException {
+            try (Llama llama = Llama.open(device, config, place.dtype, capacity)) {
                 ModelShape.randomWeights(device, llama);
-                float[] initial = llama.download();
                 SplittableRandom random = new SplittableRandom(1);
                 List<PackedBatch.Sequence> packed = new ArrayList<>();
                 for (int s = 0; s < sequences; s++) {
@@ -114,11 +163,11 @@ public final class Measure {
                 }
                 PackedBatch batch = PackedBatch.of(packed);
                 try (AdamW adamw = new AdamW(llama)) {
-                    adamw.start(initial);
+                    adamw.start();
                     AdamW.Constants constants = new AdamW.Constants(0.9, 0.95, 1e-8, 0.01);
                     double[] seconds = new double[place.rounds];
                     double loss = 0;
-                    for (int step = -2; step < place.rounds; step++) {
+                    for (int step = -Math.min(2, place.rounds - 1); step < place.rounds; step++) {
                         long start = System.nanoTime();
                         llama.zeroGradients();
                         loss = llama.forwardBackward(batch, 1.0 / rows) / rows;
@@ -143,9 +192,9 @@ public final class Measure {
                             rows / step,
                             flops / step / 1e12,
                             device.allocatedBytes());
+                    resident();
                 }
             }
-            return 0;
         }
     }
 
@@ -174,10 +223,25 @@ public final class Measure {
         boolean score;
 
         @Override
-        public Integer call() {
+        public Integer call() throws IOException {
             LlamaConfig config = place.shape.config(promptTokens + tokens + 1);
-            try (Device device = place.open();
-                    Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.weights())) {
+            try (Device device = place.open()) {
+                long weights = Llama.measure(device, config, place.dtype, Llama.Capacity.weights())
+                        .bytes();
+                long cache = Generator.Limits.bytes(
+                        config,
+                        place.dtype,
+                        Generator.Limits.fit(device, config, place.dtype, promptTokens, tokens, prompts, samples));
+                stated(weights + cache, "%d weights, %d cache and activations".formatted(weights, cache));
+                if (!place.dryRun) {
+                    draw(device, config);
+                }
+            }
+            return 0;
+        }
+
+        private void draw(Device device, LlamaConfig config) throws IOException {
+            try (Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.weights())) {
                 ModelShape.randomWeights(device, llama);
                 SplittableRandom random = new SplittableRandom(2);
                 List<Prompt> asked = new ArrayList<>();
@@ -227,8 +291,8 @@ public final class Measure {
                                         difference)
                                 : "",
                         device.allocatedBytes());
+                resident();
             }
-            return 0;
         }
 
         /** Between log-probabilities when drawn and when scored, over all tokens: 0 in exact mode. */

@@ -70,15 +70,26 @@ public final class Generator implements AutoCloseable {
          * @param samples K, of each
          */
         public static Limits fit(Llama llama, int longestPrompt, int maxTokens, int promptCount, int samples) {
-            LlamaConfig config = llama.config();
+            return fit(llama.device(), llama.config(), llama.dtype(), longestPrompt, maxTokens, promptCount, samples);
+        }
+
+        /** The same for a model that is not open yet. */
+        public static Limits fit(
+                Device device,
+                LlamaConfig config,
+                DType dtype,
+                int longestPrompt,
+                int maxTokens,
+                int promptCount,
+                int samples) {
             int capacity = Math.max(1, Math.max(longestPrompt - 1, maxTokens));
-            long budget = llama.device().info().freeBytes() / 3;
+            long budget = device.info().freeBytes() / 3;
             long wanted = Math.max(1, (long) promptCount * samples);
             // measured on the CPU: beyond 512 rows a step falls out of the cache and gains nothing; a GPU wants more to
             // be busy
-            int most = llama.device().backend() == Backend.CPU ? 512 : 2048;
+            int most = device.backend() == Backend.CPU ? 512 : 2048;
             int lanes = (int) Math.min(wanted, most);
-            while (lanes > 1 && bytes(config, llama.dtype(), lanes, samples, capacity, most) > budget) {
+            while (lanes > 1 && bytes(config, dtype, lanes, samples, capacity, most) > budget) {
                 lanes = lanes / 2;
             }
             return new Limits(lanes, prompts(lanes, samples), capacity, most);
@@ -89,6 +100,15 @@ public final class Generator implements AutoCloseable {
             int rows = Math.max(lanes, prefillRows);
             return CachedForward.bytes(config, dtype, rows, lanes + prompts(lanes, samples), capacity)
                     + (long) lanes * config.paddedVocabulary() * dtype.real().bytes();
+        }
+
+        /** Bytes that a generator with this room takes beside the model, about. */
+        public static long bytes(LlamaConfig config, DType dtype, Limits limits) {
+            int rows = Math.max(limits.lanes(), limits.prefillRows());
+            return CachedForward.bytes(config, dtype, rows, limits.lanes() + limits.prompts(), limits.capacity())
+                    + (long) limits.lanes()
+                            * config.paddedVocabulary()
+                            * dtype.real().bytes();
         }
 
         /** Enough to keep the lanes busy while the next prompts are computed. */

@@ -112,7 +112,7 @@ public final class Llama implements AutoCloseable {
             Tensor[] cut = new Tensor[2];
             slabs.add(device.slab("weights", slab -> {
                 cut[0] = Parameters.lay(slab, "weights", table, dtype);
-                cut[1] = slab.tensor("rope", dtype.real(), config.context(), config.headDim() / 2, 2);
+                cut[1] = layRope(slab, config, dtype);
             }));
             this.weights = new Parameters(table, cut[0]);
             this.w = ModelWeights.of(weights);
@@ -150,6 +150,36 @@ public final class Llama implements AutoCloseable {
      */
     public static Llama open(Device device, LlamaConfig config, DType dtype, Capacity capacity) {
         return new Llama(device, config, dtype, capacity);
+    }
+
+    /**
+     * Bytes that a model takes on a device, nothing else.
+     *
+     * @param weights with the table of rotary positions
+     * @param activations inputs and scratch among them
+     */
+    public record Memory(long weights, long gradients, long activations) {
+        /** All of it. */
+        public long bytes() {
+            return weights + gradients + activations;
+        }
+    }
+
+    /** What {@link #open} with these arguments would allocate, by the layouts that it uses; nothing is allocated. */
+    public static Memory measure(Device device, LlamaConfig config, DType dtype, Capacity capacity) {
+        ParameterTable table = ParameterTable.of(config);
+        Attention half = new Attention(device, config, null);
+        return new Memory(
+                Slab.measure(slab -> {
+                    Parameters.lay(slab, "weights", table, dtype);
+                    layRope(slab, config, dtype);
+                }),
+                capacity.gradients() ? Slab.measure(slab -> Parameters.lay(slab, "gradients", table, dtype.real())) : 0,
+                Slab.measure(slab -> new Activations(slab, device.kernels(), half, config, dtype, capacity)));
+    }
+
+    private static Tensor layRope(Slab slab, LlamaConfig config, DType dtype) {
+        return slab.tensor("rope", dtype.real(), config.context(), config.headDim() / 2, 2);
     }
 
     /** Where the model lives. */

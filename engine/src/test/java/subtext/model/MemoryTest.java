@@ -48,6 +48,49 @@ class MemoryTest {
         }
     }
 
+    /** What is stated before opening is what is then allocated, in every family, to the byte. */
+    @Test
+    void memoryIsKnownBeforeItIsTaken() {
+        try (Device device = TestDevice.open()) {
+            for (Family family : Family.values()) {
+                LlamaConfig tiny = TestDevice.tiny(false);
+                LlamaConfig config = new LlamaConfig(
+                        tiny.layers(),
+                        tiny.width(),
+                        tiny.heads(),
+                        tiny.kvHeads(),
+                        tiny.headDim(),
+                        tiny.hidden(),
+                        tiny.vocabulary(),
+                        tiny.context(),
+                        tiny.ropeTheta(),
+                        tiny.normEps(),
+                        tiny.tied(),
+                        tiny.ropeScaling(),
+                        family,
+                        0);
+                for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                    for (Llama.Capacity capacity : new Llama.Capacity[] {
+                        Llama.Capacity.weights(),
+                        Llama.Capacity.scoring(50, 3),
+                        Llama.Capacity.training(200, 8),
+                        Llama.Capacity.training(200, 8).withRecompute()
+                    }) {
+                        long before = device.allocatedBytes();
+                        Llama.Memory memory = Llama.measure(device, config, dtype, capacity);
+                        assertThat(device.allocatedBytes()).isEqualTo(before);
+                        try (Llama llama = Llama.open(device, config, dtype, capacity)) {
+                            // a slab of nothing still has an address
+                            assertThat(device.allocatedBytes() - before)
+                                    .as("%s %s", llama.config().family(), capacity)
+                                    .isBetween(memory.bytes(), memory.bytes() + 256);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     @Test
     void openingAndClosingTwoHundredTimesGivesEverythingBack() {
         LlamaConfig config = TestDevice.tiny(false);

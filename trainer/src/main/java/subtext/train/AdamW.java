@@ -6,6 +6,7 @@ import subtext.bindings.Kernels;
 import subtext.bindings.Slab;
 import subtext.bindings.Tensor;
 import subtext.model.Llama;
+import subtext.model.ParameterTable;
 
 /**
  * AdamW over a whole model: two kernel calls, one for the range of the matrices, which decay, one for that of the norms, which do not.
@@ -46,6 +47,22 @@ public final class AdamW implements AutoCloseable {
         if (!separateMaster) {
             master = model.weights().flat();
         }
+    }
+
+    /** Bytes that the optimizer of a model of these sizes takes beside it. */
+    public static long bytes(Device device, ParameterTable table, DType dtype) {
+        long moments = 2 * table.size() * dtype.real().bytes();
+        long master = dtype == dtype.real() ? 0 : table.size() * dtype.real().bytes();
+        return moments + master + device.kernels().sumSquaresScratchBytes(table.size());
+    }
+
+    /** Begins with the weights that the model has, both moments clear; nothing passes through the host. */
+    public void start() {
+        if (separateMaster) {
+            k.cast(master, model.weights().flat());
+        }
+        device.zero(m);
+        device.zero(v);
     }
 
     /** Sets the weights and clears both moments. */
