@@ -1,6 +1,7 @@
 #!/bin/bash
-# Packs what a GPU machine without a JDK needs to run engine.jar into .pack/ (under 60 MiB): a Java runtime of the modules in use, the jars,
-# a start script and, where nvcc is at hand, the libraries with their test programs, so that bench/gpu/run.sh need not build.
+# Packs what a GPU machine without a JDK needs to run engine.jar into .pack/pack.tar.gz (under 60 MiB): a Java runtime of the modules in use,
+# the jars, a start script and, where nvcc is at hand, the libraries with their test programs, so that bench/gpu/run.sh need not build.
+# bench/gpu/run.sh unpacks it beside itself; by hand: tar -C .pack -xzf .pack/pack.tar.gz.
 #
 #   here:   bench/gpu/pack.sh [--no-cuda]
 #   there:  bench/gpu/run.sh
@@ -8,7 +9,7 @@
 #   there:  cmake -S native -B /tmp/native -DCMAKE_BUILD_TYPE=Release && cmake --build /tmp/native -j
 #           SUBTEXT_NATIVE_PATH=/tmp/native .pack/subtext em --device cuda
 #
-# The jar holds the libraries built here: with nvcc here, SUBTEXT_NATIVE_PATH is only needed to use others.
+# With nvcc here, SUBTEXT_NATIVE_PATH is only needed to use other libraries than those packed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -36,17 +37,33 @@ if [ -e $build/op_tests ] && [ "$cuda" != OFF ]; then
         find $build -maxdepth 2 -type f -name $name -exec cp {} .pack/native/ \;
     done
     strip .pack/native/*
+    # the libraries once, not in each jar as well
+    for jar in .pack/engine.jar .pack/benchmarks.jar; do
+        python3 - "$jar" <<'DROP'
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as old, zipfile.ZipFile(sys.argv[1] + ".part", "w", zipfile.ZIP_DEFLATED) as new:
+    for entry in old.infolist():
+        if not entry.filename.startswith("META-INF/native/"):
+            new.writestr(entry, old.read(entry))
+DROP
+        mv "$jar.part" "$jar"
+    done
 fi
 cat > .pack/subtext <<'START'
 #!/bin/sh
 # engine.jar with the runtime beside it
 here=$(dirname "$(readlink -f "$0")")
+[ ! -d "$here/native" ] || export SUBTEXT_NATIVE_PATH="${SUBTEXT_NATIVE_PATH:-$here/native}"
 exec "$here/jre/bin/java" ${SUBTEXT_JAVA_OPTS:-} -jar "$here/engine.jar" "$@"
 START
 chmod +x .pack/subtext
 
+tar -C .pack -czf pack.tar.gz.part --exclude=./pack.tar.gz .
+rm -rf .pack
+mkdir .pack
+mv pack.tar.gz.part .pack/pack.tar.gz
 size=$(du -sm .pack | cut -f1)
-echo ".pack: $size MiB"
+echo ".pack/pack.tar.gz: $size MiB"
 if [ "$size" -ge 60 ]; then
     echo "pack.sh: .pack is too large to carry" >&2
     exit 1

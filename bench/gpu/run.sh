@@ -14,6 +14,7 @@ OUT=${OUT:-bench/results/last}
 WORK=${WORK:-/tmp/subtext-gpu-run}
 PACK=$PWD/.pack
 JAVA=$PACK/jre/bin/java
+[ -e "$JAVA" ] || [ ! -e "$PACK/pack.tar.gz" ] || tar -C "$PACK" -xzf "$PACK/pack.tar.gz"
 mkdir -p "$OUT" "$WORK"
 rm -f "$WORK"/*.jsonl
 failed=0
@@ -80,8 +81,15 @@ run_exact() {
 }
 run_sanitize() {
     local tool
-    for tool in memcheck racecheck initcheck synccheck; do
-        SHOW=2 step "sanitize-$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 --lib "$BUILD/libsubtext_cuda.so"
+    # small shapes (a law of 4,000 draws below --largest 128); racecheck is the slow one: the ops that use shared memory, one by one
+    for tool in memcheck initcheck synccheck; do
+        SHOW=2 step "sanitize-$tool" 40 compute-sanitizer --tool "$tool" --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 --largest 70 \
+            --lib "$BUILD/libsubtext_cuda.so"
+    done
+    local op
+    for op in matmul attention rmsnorm cross_entropy sample; do
+        SHOW=2 step "sanitize-racecheck-$op" 20 compute-sanitizer --tool racecheck --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 --largest 33 \
+            --op $op --lib "$BUILD/libsubtext_cuda.so"
     done
 }
 run_java() {
