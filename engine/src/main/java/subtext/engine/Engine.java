@@ -114,12 +114,8 @@ public final class Engine implements AutoCloseable {
      * @param key random key: the same one gives the same continuation
      */
     public Generation generate(String prompt, Sampling sampling, long key) {
-        if (generator == null) {
-            int context = llama.config().context();
-            generator = new Generator(llama, new Generator.Limits(1, 1, context, Math.min(context, 512)));
-        }
         Tokens tokens = start(prompt);
-        Sample sample = generator
+        Sample sample = generator(Math.max(tokens.size(), sampling.maxTokens()))
                 .draw(List.of(new Prompt(tokens, key)), sampling)
                 .getFirst()
                 .getFirst();
@@ -134,7 +130,10 @@ public final class Engine implements AutoCloseable {
 
     /** log p(continuation | prefix) in nats, tokenised apart. */
     public double logProb(String prefix, String continuation) {
-        return scorer().score(start(prefix), List.of(tokenizer.encode(continuation)))
+        Tokens before = start(prefix);
+        Tokens after = tokenizer.encode(continuation);
+        return scorer(Math.max(before.size(), after.size()))
+                .score(before, List.of(after))
                 .getFirst()
                 .sum();
     }
@@ -144,16 +143,41 @@ public final class Engine implements AutoCloseable {
         Tokens tokens = start(text);
         return new ScoredText(
                 tokens,
-                scorer().score(tokens.slice(0, 1), List.of(tokens.slice(1, tokens.size())))
+                scorer(tokens.size())
+                        .score(tokens.slice(0, 1), List.of(tokens.slice(1, tokens.size())))
                         .getFirst());
     }
 
-    private Scorer scorer() {
-        if (scorer == null) {
-            int context = llama.config().context();
-            scorer = new Scorer(llama, new Scorer.Limits(Math.min(context, 512), 2, context));
+    /** A generator for prompts and samples of up to so many tokens; made anew, with room to spare, when longer ones come. */
+    private Generator generator(int positions) {
+        if (generator == null || generator.limits().capacity() < room(positions)) {
+            if (generator != null) {
+                generator.close();
+            }
+            int room = room(positions);
+            generator = new Generator(llama, new Generator.Limits(1, 1, room, Math.min(room, 512)));
+        }
+        return generator;
+    }
+
+    private Scorer scorer(int positions) {
+        if (scorer == null || scorer.limits().capacity() < room(positions)) {
+            if (scorer != null) {
+                scorer.close();
+            }
+            int room = room(positions);
+            scorer = new Scorer(llama, new Scorer.Limits(Math.min(room, 512), 2, room));
         }
         return scorer;
+    }
+
+    /** A power of two from 512 up, no more than the context, whose cache may be far larger than the model. */
+    private int room(int positions) {
+        int room = 512;
+        while (room < positions && room < 1 << 30) {
+            room *= 2;
+        }
+        return Math.min(room, llama.config().context());
     }
 
     private Tokens start(String text) {

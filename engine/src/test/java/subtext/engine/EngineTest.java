@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.DType;
 import subtext.bindings.EngineException;
+import subtext.generate.Generator;
 import subtext.generate.Sampling;
 import subtext.io.HuggingFace;
 import subtext.model.Llama;
@@ -66,6 +67,30 @@ class EngineTest {
             assertThat(engine.logProb("two plus two is", " four"))
                     .isEqualTo(scored.score().sum(all.size() - 1 - continued, all.size() - 1));
             assertThat(engine.logProb("two", "")).isZero();
+        }
+    }
+
+    /** A context of 100,000 does not cost its cache, only that of the texts at hand; longer texts get more room and the same bits. */
+    @Test
+    void aLongContextCostsWhatIsUsedOfIt() throws IOException {
+        HuggingFace.save(
+                folder,
+                config.withContext(100_000),
+                HuggingFace.tokenizer(folder),
+                TestDevice.weights(config, 3),
+                DType.F32);
+        try (Engine engine = open()) {
+            Llama llama = engine.llama();
+            long model = llama.device().allocatedBytes();
+            String short1 = engine.generate("two plus", engine.greedy(8));
+            long room = llama.device().allocatedBytes() - model;
+            assertThat(room)
+                    .isLessThan(2
+                            * Generator.Limits.bytes(llama.config(), DType.F32, new Generator.Limits(1, 1, 512, 512)));
+            assertThat(engine.generate("two plus ".repeat(700), engine.greedy(8)))
+                    .isNotNull();
+            assertThat(engine.generate("two plus", engine.greedy(8))).isEqualTo(short1);
+            assertThat(engine.score("two plus ".repeat(700)).score().sum()).isNegative();
         }
     }
 
