@@ -166,28 +166,13 @@ final class DecodePart {
 
     private static List<JsonNode> run(Path file, String flash, int threads, int prompt, int tokens, String sequences)
             throws IOException {
-        Process process = new ProcessBuilder(
-                        System.getenv("SUBTEXT_LLAMA_BENCH"),
-                        "-m",
-                        file.toString(),
-                        "-t",
-                        "" + threads,
-                        "-c",
-                        "8192",
-                        "-b",
-                        "2048",
-                        "-ub",
-                        "2048",
-                        "-fa",
-                        flash,
-                        "-npp",
-                        "" + prompt,
-                        "-ntg",
-                        "" + tokens,
-                        "-npl",
-                        sequences,
-                        "--output-format",
-                        "jsonl")
+        List<String> words = new ArrayList<>(List.of(System.getenv("SUBTEXT_LLAMA_BENCH"), "-m", file.toString()));
+        words.addAll(List.of("-t", "" + threads, "-c", "8192", "-b", "2048", "-ub", "2048"));
+        words.addAll(List.of("-npp", "" + prompt, "-ntg", "" + tokens, "-npl", sequences, "--output-format", "jsonl"));
+        if (flash.equals("on")) {
+            words.add("-fa"); // a switch of llama-batched-bench, without a value
+        }
+        Process process = new ProcessBuilder(words)
                 .redirectError(ProcessBuilder.Redirect.DISCARD)
                 .start();
         List<JsonNode> lines = new ArrayList<>();
