@@ -211,7 +211,7 @@ public record RunConfig(
         return new RunConfig(
                 List.of(0L),
                 new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8),
-                new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 4500, 500, 2000, 4),
+                new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 6000, 500, 1000, 4),
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false),
                 new Training(600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2),
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
