@@ -48,11 +48,14 @@ public final class Device implements AutoCloseable {
     private final MemorySegment result;
     private final Kernels kernels;
     private final List<AutoCloseable> owned = new ArrayList<>();
+    private final boolean planning;
     private CublasLt vendor;
+    private long plannedBytes;
     private boolean closed;
 
-    private Device(Backend backend, NativeLibrary library, DeviceOptions options) {
+    private Device(Backend backend, NativeLibrary library, DeviceOptions options, boolean planning) {
         this.backend = backend;
+        this.planning = planning;
         this.library = library;
         this.symbols = library.symbols();
         MemorySegment error = arena.allocate(TEXT_BYTES);
@@ -110,7 +113,23 @@ public final class Device implements AutoCloseable {
      * @throws EngineException.BackendUnavailable if there is no library or no such device, with everything that was tried
      */
     public static Device open(Backend backend, DeviceOptions options) {
-        return new Device(backend, NativeLibrary.open(backend.libraryName(), options.library()), options);
+        return new Device(backend, NativeLibrary.open(backend.libraryName(), options.library()), options, false);
+    }
+
+    /**
+     * Opens a device that allocates nothing: slabs are only counted, in {@link #allocatedBytes} and against the free memory of
+     * {@link #info}, and what would fill them does nothing. The very code that builds a model thus says what it would take. Kernels must
+     * not be called.
+     *
+     * @throws EngineException.BackendUnavailable as {@link #open(Backend, DeviceOptions)}
+     */
+    public static Device planning(Backend backend, DeviceOptions options) {
+        return new Device(backend, NativeLibrary.open(backend.libraryName(), options.library()), options, true);
+    }
+
+    /** Whether this device only counts. */
+    public boolean planning() {
+        return planning;
     }
 
     public Backend backend() {
@@ -133,6 +152,10 @@ public final class Device implements AutoCloseable {
     public Slab slab(String role, Consumer<Slab> layout) {
         Slab measured = Slab.measured(layout);
         long bytes = measured.highWater();
+        if (planning) {
+            plannedBytes += Math.max(bytes, Slab.ALIGNMENT);
+            return measured;
+        }
         int status = SubtextH.st_alloc(symbols, handle, result, Math.max(bytes, Slab.ALIGNMENT));
         if (status == SubtextH.ST_OUT_OF_MEMORY) {
             throw new EngineException.OutOfDeviceMemory(
@@ -336,6 +359,9 @@ public final class Device implements AutoCloseable {
 
     /** Sets every byte to zero. Queued. */
     public void zero(Tensor tensor) {
+        if (planning) {
+            return;
+        }
         check("st_fill_zero", SubtextH.st_fill_zero(symbols, handle, tensor.address(), tensor.bytes()));
     }
 
@@ -350,6 +376,9 @@ public final class Device implements AutoCloseable {
     }
 
     private void upload(Tensor to, ValueLayout element, long size, Mover mover) {
+        if (planning) {
+            return;
+        }
         long step = STAGING_BYTES / element.byteSize();
         for (long at = 0; at < size; at += step) {
             int count = (int) Math.min(step, size - at);
@@ -479,7 +508,7 @@ public final class Device implements AutoCloseable {
                 text(SubtextH.ST_TEXT_PATH),
                 text(SubtextH.ST_TEXT_BUILD),
                 property(SubtextH.ST_TOTAL_BYTES),
-                property(SubtextH.ST_FREE_BYTES),
+                Math.max(0, property(SubtextH.ST_FREE_BYTES) - plannedBytes),
                 (int) property(SubtextH.ST_PROCESSORS),
                 (int) property(SubtextH.ST_COMPUTE_CAPABILITY),
                 (int) property(SubtextH.ST_DRIVER_VERSION),
@@ -511,9 +540,9 @@ public final class Device implements AutoCloseable {
         return property(SubtextH.ST_ALLOCATIONS);
     }
 
-    /** Bytes allocated and not yet freed. */
+    /** Bytes allocated and not yet freed; of a device that only counts, what would have been allocated. */
     public long allocatedBytes() {
-        return property(SubtextH.ST_ALLOCATED_BYTES);
+        return plannedBytes + property(SubtextH.ST_ALLOCATED_BYTES);
     }
 
     /** The file the library was opened from. */

@@ -2,17 +2,22 @@ package subtext.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import subtext.bindings.EngineException;
 import subtext.em.EmReport;
 import subtext.em.EmRun;
 import subtext.em.EmSettings;
+import subtext.em.Rates;
+import subtext.em.RunPlan;
 
 /** The main job: warm start, then iterations of drawing thoughts and training on them, and the baselines beside. */
 @Command(
@@ -29,7 +34,8 @@ import subtext.em.EmSettings;
             "  subtext em --resume",
             "  subtext em --seeds 0,1,2,3,4 --samples 8 --run runs/k8 --json > k8.json",
             "  subtext em --preset gsm8k --corpus train.jsonl --bad-records skip",
-            "  subtext em --config my.yaml --set training.learningRate=1e-3 --dry-run"
+            "  subtext em --config my.yaml --set training.learningRate=1e-3 --dry-run",
+            "  subtext em --preset tinyllama-finemath --dry-run --rates bench/results/h100.json"
         })
 final class EmCommand implements Callable<Integer> {
     @Spec
@@ -51,6 +57,13 @@ final class EmCommand implements Callable<Integer> {
     @Mixin
     RunFlags run;
 
+    @Option(
+            names = "--rates",
+            paramLabel = "FILE",
+            description =
+                    "With --dry-run: speeds of another machine, as in bench/results/h100.json; else this one is measured.")
+    Path rates;
+
     @Option(names = "--json", description = "Print one JSON object at the end instead of tables.")
     boolean json;
 
@@ -62,11 +75,24 @@ final class EmCommand implements Callable<Integer> {
         RunFlags.add(named, "em.selection", selection);
         EmSettings settings = run.settings("em", named);
         PrintWriter err = spec.commandLine().getErr();
-        EmReport report = EmRun.start(settings, new Progress(err, Main.onTerminal()));
         PrintWriter out = spec.commandLine().getOut();
+        if (rates != null && !settings.dryRun()) {
+            throw new EngineException.InvalidConfig("--rates: only --dry-run asks how fast a machine is");
+        }
+        if (settings.dryRun()) {
+            Optional<Rates> given = rates == null ? Optional.empty() : Optional.of(Rates.read(rates));
+            RunPlan plan = EmRun.plan(settings, given, new Progress(err, Main.onTerminal()));
+            out.print(json ? plan.toJson() + System.lineSeparator() : plan.table());
+            out.flush();
+            if (given.isEmpty()) {
+                plan.requireFit(settings.run());
+            }
+            return ExitCode.OK.code();
+        }
+        EmReport report = EmRun.start(settings, new Progress(err, Main.onTerminal()));
         if (json) {
             out.println(report.toJson());
-        } else if (!settings.dryRun()) {
+        } else {
             out.print(report.table());
             out.flush();
         }

@@ -26,7 +26,8 @@ final class RunFlags {
     @Option(
             names = "--preset",
             paramLabel = "NAME",
-            description = "Settings to start from: chain (the default), chain-text, smoke, gsm8k.")
+            description =
+                    "Settings to start from: chain (the default), chain-text, smoke, gsm8k, gsm8k-small, tinyllama-finemath, smollm2-135m.")
     String preset;
 
     @Option(
@@ -51,8 +52,16 @@ final class RunFlags {
     @Option(
             names = "--corpus",
             paramLabel = "FILE",
-            description = "Text to learn from (.jsonl, .json, .txt) in place of the embedded world.")
+            description =
+                    "Text to learn from in place of the embedded world: .jsonl, .parquet or .txt, also .gz or .zst, a folder or a pattern"
+                            + " of these, or what prepare made.")
     Path corpus;
+
+    @Option(
+            names = "--from",
+            paramLabel = "MODEL",
+            description = "Folder of a model to start from instead of from scratch, in Hugging Face layout.")
+    Path from;
 
     @Option(
             names = "--bad-records",
@@ -103,6 +112,7 @@ final class RunFlags {
         List<String> named = new ArrayList<>(more);
         add(named, "seeds", seeds == null ? null : seeds.toString());
         add(named, "corpus.path", corpus);
+        add(named, "model.from", from);
         add(
                 named,
                 "corpus.badRecords",

@@ -90,6 +90,8 @@ class CommandLineTest {
                 mistake(3, "no config.json there", "score", "--model", "@/nowhere", "--text", "x"),
                 mistake(3, "no file @/none.txt", "score", "--model", "@", "--file", "@/none.txt"),
                 mistake(3, "is empty", "score", "--model", "@", "--text", ""),
+                mistake(3, "model.from: no folder", "em", "--run", "@/r", "--from", "@/none"),
+                mistake(2, "--rates: only --dry-run", "em", "--run", "@/r", "--rates", "@/none.json"),
                 mistake(2, "expected one of [AUTO, CPU, CUDA]", "doctor", "--device", "gpu"));
     }
 
@@ -111,6 +113,41 @@ class CommandLineTest {
         assertThat(outcome.code()).isEqualTo(code);
         assertThat(outcome.out()).isEmpty();
         assertThat(folder.resolve("r")).as("a run that could not begin").doesNotExist();
+    }
+
+    @Test
+    void aDryRunOfThePapersSettingsPrintsItsNumbersAndMakesNothing() {
+        Outcome outcome = run(
+                "em",
+                "--preset",
+                "tinyllama-finemath",
+                "--run",
+                "@/r",
+                "--dry-run",
+                "--rates",
+                "../bench/results/h100.json");
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out())
+                .contains("22 layers", "32 heads of 64", "1.1B parameters", "33,060 steps", "13.0B tokens an iteration")
+                .contains("K = 4", "NVIDIA H100");
+        assertThat(folder.resolve("r")).doesNotExist();
+    }
+
+    @Test
+    void aRunThatDoesNotFitIsRefusedBeforeItStarts() {
+        Outcome outcome = run(
+                "em",
+                "--preset",
+                "smoke",
+                "--run",
+                "@/r",
+                "--device",
+                "cpu",
+                "--set",
+                "training.microTokens=100000000");
+        assertThat(outcome.code()).as(outcome.err()).isEqualTo(4);
+        assertThat(outcome.err()).startsWith("subtext: memory: ").contains("are free");
+        assertThat(folder.resolve("r")).doesNotExist();
     }
 
     @Test

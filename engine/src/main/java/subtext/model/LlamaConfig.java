@@ -169,6 +169,25 @@ public record LlamaConfig(
         return new AttentionShape(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), window < context ? window : 0);
     }
 
+    /** The same sizes with another number of layers. */
+    public LlamaConfig withLayers(int count) {
+        return new LlamaConfig(
+                count,
+                width,
+                heads,
+                kvHeads,
+                headDim,
+                hidden,
+                vocabulary,
+                context,
+                ropeTheta,
+                normEps,
+                tied,
+                ropeScaling,
+                family,
+                window);
+    }
+
     /** V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}. */
     public int paddedVocabulary() {
         return (vocabulary + VOCABULARY_MULTIPLE - 1) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE;

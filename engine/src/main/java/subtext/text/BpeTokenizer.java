@@ -148,9 +148,18 @@ public final class BpeTokenizer implements Tokenizer {
 
     /** This tokenizer with the control tokens it lacks, on new ids after its own; the model's embedding must grow with it. */
     public BpeTokenizer withControls() {
+        return withControls(0);
+    }
+
+    /**
+     * The same with new ids no lower than {@code from}.
+     *
+     * @param from the vocabulary of the model, which may have rows for ids that its tokenizer does not know
+     */
+    public BpeTokenizer withControls(int from) {
         ObjectNode grown = document.deepCopy();
         int[] have = controls.ids();
-        int next = vocabulary();
+        int next = Math.max(from, vocabulary());
         for (int i = 0; i < have.length; i++) {
             if (have[i] == ControlTokens.NONE) {
                 TokenizerFile.addSpecial(grown, next++, ControlTokens.NAMES.get(i));

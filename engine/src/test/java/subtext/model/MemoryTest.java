@@ -92,6 +92,37 @@ class MemoryTest {
     }
 
     @Test
+    void aDeviceThatCountsSaysWhatAModelTakes() {
+        for (boolean tied : new boolean[] {true, false}) {
+            for (DType type : new DType[] {DType.F32, DType.BF16}) {
+                LlamaConfig config = TestDevice.tiny(tied);
+                long taken;
+                long planned;
+                try (Device device = TestDevice.open()) {
+                    long before = device.allocatedBytes();
+                    try (Llama llama = Llama.open(device, config, type, Llama.Capacity.training(200, 8));
+                            Generator generator = new Generator(llama, new Generator.Limits(8, 4, 64, 64));
+                            Scorer scorer = new Scorer(llama, new Scorer.Limits(64, 8, 64))) {
+                        taken = device.allocatedBytes() - before;
+                        assertThat(scorer.limits().rows()).isEqualTo(64);
+                        assertThat(generator.limits().lanes()).isEqualTo(8);
+                    }
+                }
+                try (Device device = Device.planning(TestDevice.backend(), subtext.bindings.DeviceOptions.defaults())) {
+                    long free = device.info().freeBytes();
+                    Llama llama = Llama.open(device, config, type, Llama.Capacity.training(200, 8));
+                    new Generator(llama, new Generator.Limits(8, 4, 64, 64));
+                    new Scorer(llama, new Scorer.Limits(64, 8, 64));
+                    planned = device.allocatedBytes();
+                    assertThat(free).isGreaterThan(planned);
+                    assertThat(device.allocations()).isZero();
+                }
+                assertThat(planned).isEqualTo(taken);
+            }
+        }
+    }
+
+    @Test
     void openingAndClosingTwoHundredTimesGivesEverythingBack() {
         LlamaConfig config = TestDevice.tiny(false);
         try (Device device = TestDevice.open()) {

@@ -2,17 +2,26 @@ package subtext.data;
 
 import java.util.ArrayList;
 import java.util.List;
+import subtext.text.Tokens;
 
 /**
  * Packs sequences into batches by a budget of tokens. Sequences are laid one after another and do not see each other (document
  * masking is the model's business: every piece is a sequence of its own). A sequence longer than the context is cut into pieces that
- * overlap by one token. What a batch holds is a function of the cursor it starts from, so a loader keeps no state worth saving.
+ * overlap by one token. Or, as Ruan et al. 2025 do it, all sequences are one stream that is cut at every {@code context} tokens, again with an
+ * overlap of one, and what stands in a piece sees what stands before it, of whichever document. What a batch holds is a function of the cursor
+ * it starts from, so a loader keeps no state worth saving.
  *
  * @param dataset what to read
  * @param context most rows of a piece
  * @param tokens budget of a batch in rows (predicted tokens); a batch holds as many pieces as fit and at least one
+ * @param documentMask whether sequences do not see each other; false: one stream, and the piece of a cursor is a place in its example
  */
-public record BatchLoader(Dataset dataset, int context, int tokens) {
+public record BatchLoader(Dataset dataset, int context, int tokens, boolean documentMask) {
+    /** With sequences that do not see each other. */
+    public BatchLoader(Dataset dataset, int context, int tokens) {
+        this(dataset, context, tokens, true);
+    }
+
     /**
      * @param pieces in order; their rows sum to at most the budget, unless there is only one
      * @param next where the following batch starts
@@ -41,6 +50,33 @@ public record BatchLoader(Dataset dataset, int context, int tokens) {
 
     /** The batch that starts at a place. */
     public Batch load(Cursor from) {
+        return documentMask ? apart(from) : stream(from);
+    }
+
+    private Batch stream(Cursor from) {
+        List<Sequence> pieces = new ArrayList<>();
+        Cursor at = from;
+        for (int piece = 0; piece < Math.max(1, tokens / context); piece++) {
+            int[] ids = new int[context + 1];
+            float[] weights = new float[context + 1];
+            long example = at.example();
+            int place = at.piece();
+            Sequence sequence = dataset.at(example);
+            for (int i = 0; i <= context; i++) {
+                while (place == sequence.tokens().size()) {
+                    sequence = dataset.at(++example);
+                    place = 0;
+                }
+                at = new Cursor(example, place);
+                ids[i] = sequence.tokens().at(place);
+                weights[i] = sequence.weights()[place++];
+            }
+            pieces.add(new Sequence(Tokens.of(ids), weights));
+        }
+        return new Batch(pieces, at);
+    }
+
+    private Batch apart(Cursor from) {
         List<Sequence> pieces = new ArrayList<>();
         int room = tokens;
         long example = from.example();

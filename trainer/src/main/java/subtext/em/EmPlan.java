@@ -23,6 +23,7 @@ import subtext.train.TrainPlan;
  * @param maxThought most tokens of a thought, closing marker included
  * @param part chunks per file of thoughts
  * @param training one M-step
+ * @param warmStart the training of the warm start
  * @param evaluation what is measured
  * @param baselines names of the baselines
  */
@@ -38,6 +39,7 @@ public record EmPlan(
         int maxThought,
         int part,
         TrainPlan training,
+        TrainPlan warmStart,
         RunConfig.Evaluation evaluation,
         List<String> baselines) {
     /** @throws EngineException.InvalidConfig naming the first value that cannot be */
@@ -93,6 +95,7 @@ public record EmPlan(
                 em.maxThought(),
                 em.part(),
                 training(config.training()),
+                warmStart(config.training()),
                 config.evaluation(),
                 config.baselines());
     }
@@ -108,7 +111,16 @@ public record EmPlan(
                 t.clip(),
                 t.spike(),
                 t.checkpointEvery(),
-                t.keep());
+                t.keep(),
+                t.documentMask());
+    }
+
+    private static TrainPlan warmStart(RunConfig.Training t) {
+        require(t.warmSteps() >= 0, "training.warmSteps", t.warmSteps(), "at least 0");
+        require(t.warmTokens() >= 0, "training.warmTokens", t.warmTokens(), "at least 0");
+        TrainPlan plan = training(t);
+        plan = t.warmTokens() == 0 ? plan : plan.withTokens(t.warmTokens());
+        return t.warmSteps() == 0 ? plan : plan.withSteps(t.warmSteps());
     }
 
     private static Schedule schedule(RunConfig.Training t, int steps) {

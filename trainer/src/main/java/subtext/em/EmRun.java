@@ -3,11 +3,13 @@ package subtext.em;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
@@ -49,12 +51,20 @@ public final class EmRun {
         }
         DType type = type(config.device());
         try (Device device = open(config.device())) {
-            if (settings.dryRun()) {
-                return dry(settings, plan, device, type, listener, from);
-            }
+            Optional<Origin> origin = Origin.of(config);
             // the first documents before the folder: a corpus with a fault must not leave a run behind
             List<String> notices = new ArrayList<>();
-            Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), notices::add);
+            Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), origin, notices::add);
+            LlamaConfig sizes = sizes(config, origin, first);
+            RunPlan.Volume volume = RunPlan.Volume.counted(first, plan, sizes.context());
+            RunPlan.of(
+                            plan,
+                            sizes,
+                            volume,
+                            needs(settings, plan, device, sizes, volume, first.bytes()),
+                            Optional.empty(),
+                            false)
+                    .requireFit(settings.run());
             try (RunDirectory directory =
                             RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
                     TensorBoard board = new TensorBoard(directory.root())) {
@@ -65,8 +75,9 @@ public final class EmRun {
                 for (long seed : config.seeds()) {
                     Material material = seeds.isEmpty()
                             ? first
-                            : Materials.of(config, new Seeds(seed), line -> metrics.accept(new EmEvent.Notice(line)));
-                    seeds.add(seed(seed, material, config, plan, device, type, directory, metrics));
+                            : Materials.of(
+                                    config, new Seeds(seed), origin, line -> metrics.accept(new EmEvent.Notice(line)));
+                    seeds.add(seed(seed, material, config, origin, plan, device, type, directory, metrics));
                 }
                 EmReport report = new EmReport(directory.root().toString(), seeds, (System.nanoTime() - from) * 1e-9);
                 AtomicFiles.write(directory.report(), report.toJson() + "\n");
@@ -85,13 +96,14 @@ public final class EmRun {
             long seed,
             Material material,
             RunConfig config,
+            Optional<Origin> origin,
             EmPlan plan,
             Device device,
             DType type,
             RunDirectory directory,
             Metrics metrics)
             throws IOException {
-        LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
+        LlamaConfig sizes = sizes(config, origin, material);
         try (Network network = new Network(
                 device,
                 sizes,
@@ -99,7 +111,8 @@ public final class EmRun {
                 plan.training().microTokens(),
                 plan.maxThought(),
                 config.device().slots(),
-                plan.samples())) {
+                plan.samples(),
+                origin)) {
             metrics.accept(new EmEvent.RunStarted(
                     directory.root(),
                     directory.resumed(),
@@ -117,33 +130,70 @@ public final class EmRun {
         }
     }
 
-    /** Makes the documents and the network of the first seed, says what would be done, and trains nothing. */
-    private static EmReport dry(
-            EmSettings settings, EmPlan plan, Device device, DType type, Consumer<EmEvent> listener, long from) {
+    /**
+     * What a run of these settings would take; trains nothing and allocates nothing on the device but what measures it. Where the corpus or the
+     * model to start from is not there yet, it plans with the sizes of the configuration.
+     *
+     * @param rates of another machine; empty: this one is measured, in about two seconds
+     * @param listener told what a person should know about the data
+     */
+    public static RunPlan plan(EmSettings settings, Optional<Rates> rates, Consumer<EmEvent> listener) {
         RunConfig config = settings.config();
-        long seed = config.seeds().getFirst();
-        Material material = Materials.of(config, new Seeds(seed), line -> listener.accept(new EmEvent.Notice(line)));
-        LlamaConfig sizes = sizes(config.model(), material.tokenizer().vocabulary());
-        try (Network network = new Network(
-                device,
-                sizes,
-                type,
-                plan.training().microTokens(),
-                plan.maxThought(),
-                config.device().slots(),
-                plan.samples())) {
-            listener.accept(new EmEvent.RunStarted(
-                    settings.run(), false, sizes.parameters(), device.info().toString()));
-            listener.accept(new EmEvent.Notice("would train " + (1 + plan.iterations()) + " models of "
-                    + plan.training().steps()
-                    + " steps and baselines " + plan.baselines() + " for seeds " + config.seeds() + ": "
-                    + material.warmStart().size()
-                    + " documents with thoughts, " + material.corpus().size() + " without, "
-                    + material.heldOut().size()
-                    + " held out, vocabulary " + material.tokenizer().vocabulary() + "; in " + settings.run()));
-            network.initialWeights(new Seeds(seed).initialWeights());
+        EmPlan plan = EmPlan.of(config);
+        try (Device device = open(config.device())) {
+            boolean modelThere = config.model().from().isEmpty()
+                    || Files.isDirectory(Path.of(config.model().from()));
+            Optional<Origin> origin = modelThere ? Origin.of(config) : Optional.empty();
+            if (!modelThere) {
+                listener.accept(new EmEvent.Notice("model.from: "
+                        + config.model().from() + " is not there yet: planned with the sizes of the configuration"));
+            }
+            boolean corpusThere = config.corpus().path().isEmpty()
+                    || config.corpus().rawTokens() == 0
+                    || modelThere && Files.exists(Path.of(config.corpus().path()));
+            LlamaConfig sizes;
+            RunPlan.Volume volume;
+            long held = 0;
+            boolean truth = config.corpus().path().isEmpty();
+            if (corpusThere) {
+                Material material = Materials.of(
+                        config,
+                        new Seeds(config.seeds().getFirst()),
+                        origin,
+                        line -> listener.accept(new EmEvent.Notice(line)));
+                sizes = sizes(config, origin, material);
+                volume = RunPlan.Volume.counted(material, plan, sizes.context());
+                held = material.bytes();
+            } else {
+                sizes = origin.map(Origin::config)
+                        .orElseGet(() -> sizes(config.model(), config.corpus().vocabulary()));
+                volume = RunPlan.Volume.assumed(config.corpus(), plan);
+            }
+            Optional<Rates> known = rates.or(() -> Optional.of(Rates.measured(device, sizes, type(config.device()))));
+            return RunPlan.of(plan, sizes, volume, needs(settings, plan, device, sizes, volume, held), known, truth);
+        } catch (IOException e) {
+            throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
         }
-        return new EmReport(settings.run().toString(), List.of(), (System.nanoTime() - from) * 1e-9);
+    }
+
+    private static RunPlan.Needs needs(
+            EmSettings settings, EmPlan plan, Device device, LlamaConfig sizes, RunPlan.Volume volume, long held)
+            throws IOException {
+        RunConfig.Device d = settings.config().device();
+        return new RunPlan.Needs(
+                RunPlan.deviceBytes(device.backend(), options(d), sizes, type(d), plan, d.slots()),
+                device.info().freeBytes(),
+                RunPlan.heap(sizes, held),
+                Runtime.getRuntime().maxMemory(),
+                device.backend() == Backend.CPU,
+                RunPlan.disk(plan, sizes, volume),
+                RunPlan.diskFree(settings.run()));
+    }
+
+    /** The sizes of the model of a run. */
+    static LlamaConfig sizes(RunConfig config, Optional<Origin> origin, Material material) {
+        return origin.map(Origin::config)
+                .orElseGet(() -> sizes(config.model(), material.tokenizer().vocabulary()));
     }
 
     static LlamaConfig sizes(RunConfig.Model m, int vocabulary) {
@@ -180,6 +230,10 @@ public final class EmRun {
                 throw new EngineException.InvalidConfig(
                         "device.backend: expected best, cpu or cuda, got '" + device.backend() + "'");
         };
+        return Device.open(backend, options(device));
+    }
+
+    private static DeviceOptions options(RunConfig.Device device) {
         Matmul matmul = switch (device.matmul()) {
             case "own" -> Matmul.OWN;
             case "auto" -> Matmul.AUTO;
@@ -192,8 +246,7 @@ public final class EmRun {
             throw new EngineException.InvalidConfig(
                     "device.threads: expected 0 (one per core) or more, got " + device.threads());
         }
-        return Device.open(
-                backend, DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul));
+        return DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul);
     }
 
     /** Writes what is measured into the run's folder, and passes every event on. */

@@ -171,7 +171,7 @@ public final class ExpectationMaximisation {
         Trainer.Result trained = train(
                 i == 0 ? name + ": warm start" : name + ": M-step",
                 dataset,
-                plan.training(),
+                i == 0 ? plan.warmStart() : plan.training(),
                 start,
                 stage,
                 Optional.empty());
@@ -312,7 +312,8 @@ public final class ExpectationMaximisation {
             Consumer<EmEvent> listener)
             throws IOException {
         listener.accept(new EmEvent.StageStarted(seed, stage, "steps", 0, training.steps()));
-        BatchLoader loader = new BatchLoader(dataset, network.llama().config().context(), training.tokens());
+        BatchLoader loader = new BatchLoader(
+                dataset, network.llama().config().context(), training.tokens(), training.documentMask());
         return network.trainer().train(training, loader, start, place.checkpoints(), stopping, event -> {
             switch (event) {
                 case TrainEvent.Step s ->
@@ -350,8 +351,8 @@ public final class ExpectationMaximisation {
         if (name.equals("warm-step-match")) {
             return Optional.of(new EmReport.Baseline(
                     name,
-                    plan.training().steps(),
-                    plan.training().steps(),
+                    plan.warmStart().steps(),
+                    plan.warmStart().steps(),
                     warm.measured(),
                     warm.loss(),
                     warm.mSeconds(),

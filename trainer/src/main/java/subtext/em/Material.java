@@ -50,6 +50,27 @@ public record Material(
         heldOut = List.copyOf(heldOut);
     }
 
+    /** Bytes of Java's heap that the documents take, about. */
+    long bytes() {
+        long tokens = 0;
+        long objects = 0;
+        for (List<Document> part : List.of(corpus, development, heldOut)) {
+            for (Document document : part) {
+                objects += 2 + document.chunks().size();
+                tokens += document.text().size();
+            }
+        }
+        for (Annotated annotated : warmStart) {
+            objects += 3 + 2L * annotated.document().chunks().size();
+            tokens += annotated.document().text().size();
+            tokens += annotated.thoughts().stream()
+                    .flatMap(Optional::stream)
+                    .mapToLong(thought -> thought.tokens().size())
+                    .sum();
+        }
+        return 4 * tokens + 80 * objects;
+    }
+
     /** The corpus with its true thoughts, where they are known. */
     public Optional<List<Annotated>> oracle() {
         return truth.map(known -> corpus.stream()

@@ -32,16 +32,23 @@ final class Materials {
     private Materials() {}
 
     /** @param notice told what a person should know about the data */
-    static Material of(RunConfig config, Seeds seeds, Consumer<String> notice) {
+    static Material of(RunConfig config, Seeds seeds, Optional<Origin> origin, Consumer<String> notice) {
+        Optional<Tokenizer> given = origin.map(Origin::tokenizer);
         if (!config.corpus().path().isEmpty()) {
-            return file(config.corpus(), seeds, notice);
+            return file(config.corpus(), seeds, given, notice);
         }
         RunConfig.World w = config.world();
         ChainWorld world =
                 new ChainWorld(new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seeds.seed()));
         return switch (w.rendering()) {
-            case "tokens" -> tokens(world, w);
-            case "text" -> text(world, w, config.corpus());
+            case "tokens" -> {
+                if (given.isPresent()) {
+                    throw new EngineException.InvalidConfig(
+                            "model.from: a model that knows text needs a corpus, or world.rendering=text");
+                }
+                yield tokens(world, w);
+            }
+            case "text" -> text(world, w, config.corpus(), given);
             default ->
                 throw new EngineException.InvalidConfig(
                         "world.rendering: expected tokens or text, got '" + w.rendering() + "'");
@@ -89,14 +96,14 @@ final class Materials {
 
     // ---- the chain world in sentences
 
-    private static Material text(ChainWorld world, RunConfig.World w, RunConfig.Corpus c) {
+    private static Material text(ChainWorld world, RunConfig.World w, RunConfig.Corpus c, Optional<Tokenizer> given) {
         ChainText told = new ChainText(world, w.problems());
         Chunker chunker = new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
         List<ChainText.TextDocument> warm = told.documents(ChainWorld.Split.WARM_START, w.warmStart());
         BpeTrainer trainer = new BpeTrainer();
         warm.forEach(document -> trainer.add(document.text())
                 .add(document.thought(0, document.text().length())));
-        Tokenizer tokenizer = trainer.train(vocabulary(c));
+        Tokenizer tokenizer = given.orElseGet(() -> trainer.train(vocabulary(c)));
         Map<String, List<Tokens>> thoughts = new HashMap<>();
         Cutter cutter = new Cutter(tokenizer, chunker, thoughts);
         List<Document> warmDocuments = warm.stream().map(cutter::document).toList();
@@ -153,7 +160,7 @@ final class Materials {
     /** Most sentences of a chunk. Ruan et al. 2025. */
     private static final int MOST_SENTENCES = 20;
 
-    private static Material file(RunConfig.Corpus c, Seeds seeds, Consumer<String> notice) {
+    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
         boolean skip = switch (c.badRecords()) {
             case "stop" -> false;
             case "skip" -> true;
@@ -208,7 +215,7 @@ final class Materials {
         warm.forEach(record -> trainer.add(record.context())
                 .add(record.text())
                 .add(record.thought().orElse("")));
-        Tokenizer tokenizer = trainer.train(vocabulary(c));
+        Tokenizer tokenizer = given.orElseGet(() -> trainer.train(vocabulary(c)));
         return new Material(
                 tokenizer,
                 warm.stream()

@@ -1,5 +1,6 @@
 package subtext.em;
 
+import java.util.Optional;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.generate.Generator;
@@ -20,15 +21,31 @@ public final class Network implements AutoCloseable {
     private final AdamW optimizer;
     private final Generator generator;
     private final Scorer scorer;
+    private final Optional<Origin> origin;
+
+    /** A network that starts from scratch; see the other constructor. */
+    public Network(
+            Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
+        this(device, config, type, microTokens, maxThought, slots, samples, Optional.empty());
+    }
 
     /**
      * @param microTokens predicted tokens per pass, at most; a sequence as long as the context must fit
      * @param maxThought most tokens of a thought
      * @param slots sequences drawn at once; 0: as many as are worth having
      * @param samples K, for the choice of the generator's room
+     * @param origin the model whose weights are the initial ones
      */
-    public Network(
-            Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
+    Network(
+            Device device,
+            LlamaConfig config,
+            DType type,
+            int microTokens,
+            int maxThought,
+            int slots,
+            int samples,
+            Optional<Origin> origin) {
+        this.origin = origin;
         int rows = Math.max(microTokens, config.context());
         this.llama = Llama.open(device, config, type, Llama.Capacity.training(rows, rows));
         try {
@@ -59,9 +76,9 @@ public final class Network implements AutoCloseable {
         return new NeuralModel(generator, scorer, control, maxThought);
     }
 
-    /** Initial weights, flat, as a function of the key. */
+    /** Initial weights, flat, as a function of the key: noise, or those of the model that the run starts from. */
     public float[] initialWeights(long key) {
-        return Initialisation.weights(llama.table(), key);
+        return origin.map(model -> model.weights(key)).orElseGet(() -> Initialisation.weights(llama.table(), key));
     }
 
     /** Frees everything. */

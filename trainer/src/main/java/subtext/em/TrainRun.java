@@ -52,6 +52,7 @@ public final class TrainRun {
      * @param model folder of the model
      * @param digest of its weights
      * @param loss mean training loss of the last steps, nats per token
+     * @param before the model that training started from, on the same held-out text; empty from scratch
      * @param tokens predicted tokens trained on
      * @param seconds of training
      */
@@ -62,6 +63,7 @@ public final class TrainRun {
             long seed,
             int steps,
             double loss,
+            Optional<EmReport.Measured> before,
             EmReport.Measured measured,
             long tokens,
             double seconds,
@@ -76,6 +78,7 @@ public final class TrainRun {
             root.put("seed", seed);
             root.put("steps", steps);
             root.put("loss", loss);
+            before.ifPresent(figures -> root.put("before", EmReport.tree(figures)));
             root.putAll(EmReport.tree(measured));
             root.put("tokens", tokens);
             root.put("seconds", seconds);
@@ -86,7 +89,13 @@ public final class TrainRun {
 
     /** What is kept of a finished training. */
     private record Finished(
-            String digest, int steps, double loss, EmReport.Measured measured, long tokens, double seconds) {}
+            String digest,
+            int steps,
+            double loss,
+            Optional<EmReport.Measured> before,
+            EmReport.Measured measured,
+            long tokens,
+            double seconds) {}
 
     private TrainRun() {}
 
@@ -105,11 +114,12 @@ public final class TrainRun {
         }
         Seeds seeds = new Seeds(config.seeds().getFirst());
         List<String> notices = new ArrayList<>();
+        Optional<Origin> origin = Origin.of(config);
         Material material = config.corpus().path().isEmpty() || on == On.THOUGHTS
-                ? Materials.of(config, seeds, notices::add)
-                : plain(config.corpus(), seeds, notices::add);
+                ? Materials.of(config, seeds, origin, notices::add)
+                : plain(config.corpus(), seeds, origin.map(Origin::tokenizer), notices::add);
         try (Device device = EmRun.open(config.device())) {
-            LlamaConfig sizes = EmRun.sizes(config.model(), material.tokenizer().vocabulary());
+            LlamaConfig sizes = EmRun.sizes(config, origin, material);
             listener.accept(new EmEvent.RunStarted(
                     settings.run(),
                     settings.resume(),
@@ -124,11 +134,23 @@ public final class TrainRun {
                     plan.training().microTokens(),
                     plan.maxThought(),
                     config.device().slots(),
-                    plan.samples())) {
+                    plan.samples(),
+                    origin)) {
                 if (settings.dryRun()) {
                     listener.accept(new EmEvent.Notice(
                             "would train " + plan.training().steps() + " steps in " + settings.run()));
-                    return new Report(settings.run().toString(), "", "", seeds.seed(), 0, 0, nothing(), 0, 0, 0);
+                    return new Report(
+                            settings.run().toString(),
+                            "",
+                            "",
+                            seeds.seed(),
+                            0,
+                            0,
+                            Optional.empty(),
+                            nothing(),
+                            0,
+                            0,
+                            0);
                 }
                 try (RunDirectory directory =
                         RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
@@ -138,7 +160,7 @@ public final class TrainRun {
                     Optional<Finished> found = stage.result(Finished.class);
                     Finished done = found.isPresent()
                             ? found.get()
-                            : train(name, on, stage, material, plan, seeds, network, listener);
+                            : train(name, on, stage, material, plan, seeds, network, origin.isPresent(), listener);
                     return new Report(
                             directory.root().toString(),
                             stage.model().toString(),
@@ -146,6 +168,7 @@ public final class TrainRun {
                             seeds.seed(),
                             done.steps(),
                             done.loss(),
+                            done.before(),
                             done.measured(),
                             done.tokens(),
                             done.seconds(),
@@ -174,6 +197,7 @@ public final class TrainRun {
             EmPlan plan,
             Seeds seeds,
             Network network,
+            boolean continued,
             Consumer<EmEvent> listener)
             throws IOException {
         List<Annotated> documents = on == On.THOUGHTS
@@ -184,29 +208,28 @@ public final class TrainRun {
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),
                 seeds.shuffle(name));
         Files.createDirectories(stage.path());
-        Trainer.Result trained = ExpectationMaximisation.train(
-                network,
-                seeds.seed(),
-                name,
-                dataset,
-                plan.training(),
-                network.initialWeights(seeds.initialWeights()),
-                stage,
-                Optional.empty(),
-                listener);
+        float[] initial = network.initialWeights(seeds.initialWeights());
         LlamaConfig sizes = network.llama().config();
-        String digest = stage.writeModel(sizes, trained.weights(), material.tokenizer());
-        network.llama().upload(trained.weights());
         NeuralModel model = network.model(material.tokenizer().controls(), plan.maxThought());
         Measurement measurement = new Measurement(
                 material,
                 ExpectationMaximisation.questions(material.heldOut(), plan, sizes.context()),
                 plan.evaluation(),
                 seeds.evaluation());
+        Optional<EmReport.Measured> before = Optional.empty();
+        if (continued) {
+            network.llama().upload(initial);
+            before = Optional.of(measurement.raw(model));
+        }
+        Trainer.Result trained = ExpectationMaximisation.train(
+                network, seeds.seed(), name, dataset, plan.training(), initial, stage, Optional.empty(), listener);
+        String digest = stage.writeModel(sizes, trained.weights(), material.tokenizer());
+        network.llama().upload(trained.weights());
         Finished finished = new Finished(
                 digest,
                 trained.state().step(),
                 trained.state().loss(),
+                before,
                 on == On.THOUGHTS ? measurement.thinking(model) : measurement.raw(model),
                 trained.state().tokens(),
                 trained.state().seconds());
@@ -215,7 +238,7 @@ public final class TrainRun {
     }
 
     /** A corpus as text alone: no thoughts are needed, and the tokenizer is trained on all that is trained on. */
-    private static Material plain(RunConfig.Corpus c, Seeds seeds, Consumer<String> notice) {
+    private static Material plain(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
         Corpus corpus = Corpus.read(
                 Path.of(c.path()),
                 new Corpus.Mapping(
@@ -243,7 +266,7 @@ public final class TrainRun {
         }
         BpeTrainer trainer = new BpeTrainer();
         rest.forEach(record -> trainer.add(record.context()).add(record.text()));
-        Tokenizer tokenizer = trainer.train(Materials.vocabulary(c));
+        Tokenizer tokenizer = given.orElseGet(() -> trainer.train(Materials.vocabulary(c)));
         return new Material(
                 tokenizer,
                 List.of(),

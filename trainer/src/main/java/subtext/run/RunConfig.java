@@ -43,7 +43,8 @@ public record RunConfig(
      * filters: {@code {answer|before:####|trim}}, {@code {answer|after:####|trim}}, {@code {answer|drop:<<[^>]*>>}} (a regular
      * expression to delete).
      *
-     * @param path JSON lines (.jsonl, .json) or plain text (.txt: one document per block between blank lines); empty: no corpus
+     * @param path JSON lines (.jsonl, .json, .ndjson), parquet, or plain text (.txt: one document per block between blank lines), each but
+     *     parquet also as .gz or .zst; a folder or a pattern (data/*.jsonl) of these; or a folder made by {@code prepare}; empty: no corpus
      * @param context template of a first chunk that takes no thought, such as a question; empty: none
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known
@@ -56,6 +57,10 @@ public record RunConfig(
      * @param heldOut number of documents for reported figures
      * @param vocabulary ids of the tokenizer trained on the warm-start part
      * @param chunkSentences mean number of sentences of a chunk
+     * @param thoughts JSON lines of the warm start's documents, cut into chunks with a thought each ({@code chunks: [{suffix, latent}]}), for
+     *     chunked text; empty: the first part of the corpus has them, by the template
+     * @param rawTokens tokens of the documents for EM, where they are known beforehand: {@code --dry-run} plans with them as long as the
+     *     corpus is not there; 0: they are counted
      */
     public record Corpus(
             String path,
@@ -70,7 +75,9 @@ public record RunConfig(
             int dev,
             int heldOut,
             int vocabulary,
-            double chunkSentences) {}
+            double chunkSentences,
+            String thoughts,
+            long rawTokens) {}
 
     /**
      * @param rendering {@code tokens}: one token per state, for the science; {@code text}: sentences, for the whole text pipeline
@@ -95,7 +102,12 @@ public record RunConfig(
             int heldOut,
             int problems) {}
 
-    /** Sizes by the names of {@code subtext.model.LlamaConfig}; the vocabulary comes from the tokenizer. */
+    /**
+     * Sizes by the names of {@code subtext.model.LlamaConfig}; the vocabulary comes from the tokenizer.
+     *
+     * @param from folder of a model in Hugging Face layout to start from: its sizes and tokenizer are then taken, with the control tokens
+     *     it lacks, and {@code context} only shortens its own; empty: from scratch
+     */
     public record Model(
             int layers,
             int width,
@@ -106,7 +118,8 @@ public record RunConfig(
             int context,
             double ropeTheta,
             double normEps,
-            boolean tied) {}
+            boolean tied,
+            String from) {}
 
     /**
      * @param steps updates of the weights
@@ -125,6 +138,10 @@ public record RunConfig(
      * @param spike a step whose gradient norm exceeds this many times its running mean is not taken; 0: no guard
      * @param checkpointEvery steps between checkpoints; 0: only at the end
      * @param keep checkpoints kept, at least 2
+     * @param warmSteps steps of the warm start; 0: as many as an M-step
+     * @param warmTokens tokens per step of the warm start; 0: as many as in an M-step
+     * @param documentMask whether packed documents do not see each other; false: they are one stream that is cut at the context, as in the
+     *     paper
      */
     public record Training(
             int steps,
@@ -142,7 +159,10 @@ public record RunConfig(
             double clip,
             double spike,
             int checkpointEvery,
-            int keep) {}
+            int keep,
+            int warmSteps,
+            int warmTokens,
+            boolean documentMask) {}
 
     /**
      * @param iterations EM iterations after the warm start (iteration 0)
@@ -194,7 +214,8 @@ public record RunConfig(
             "oracle");
 
     /** The names of the presets. */
-    public static final List<String> PRESETS = List.of("chain", "chain-text", "smoke", "gsm8k");
+    public static final List<String> PRESETS =
+            List.of("chain", "chain-text", "smoke", "gsm8k", "gsm8k-small", "tinyllama-finemath", "smollm2-135m");
 
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
@@ -210,10 +231,12 @@ public record RunConfig(
     public static RunConfig chain() {
         return new RunConfig(
                 List.of(0L),
-                new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8),
+                new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8, "", 0),
                 new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 6000, 500, 1000, 4),
-                new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false),
-                new Training(600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2),
+                new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false, ""),
+                new Training(
+                        600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2, 0, 0,
+                        true),
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 BASELINES,
@@ -275,10 +298,84 @@ public record RunConfig(
                         .with("em.maxThought", "160")
                         .with("em.iterations", "1")
                         .with("baselines", "[\"raw-token-match\"]");
+            case "gsm8k-small" ->
+                preset("gsm8k")
+                        .with("corpus.warmStart", "800")
+                        .with("corpus.documents", "1000")
+                        .with("corpus.dev", "50")
+                        .with("corpus.heldOut", "100")
+                        .with("corpus.vocabulary", "512")
+                        .with("model.layers", "2")
+                        .with("model.width", "64")
+                        .with("model.kvHeads", "2")
+                        .with("model.headDim", "16")
+                        .with("model.hidden", "176")
+                        .with("training.steps", "100")
+                        .with("training.warmup", "10")
+                        .with("training.tokens", "2048")
+                        .with("training.microTokens", "2048")
+                        .with("em.maxThought", "192")
+                        .with("em.iterations", "2")
+                        .with("evaluation.elboSamples", "4")
+                        .with("evaluation.bounds", "[1,4]")
+                        .with("baselines", "[]");
+            case "tinyllama-finemath" -> finemath();
+            case "smollm2-135m" ->
+                finemath()
+                        .with("corpus.vocabulary", "49156")
+                        .with("model.from", "SmolLM2-135M")
+                        .with("model.layers", "30")
+                        .with("model.width", "576")
+                        .with("model.heads", "9")
+                        .with("model.kvHeads", "3")
+                        .with("model.hidden", "1536")
+                        .with("model.ropeTheta", "100000")
+                        .with("model.tied", "true");
             default ->
                 throw new EngineException.InvalidConfig(
                         "preset: no preset '" + name + "'" + Spelling.hint(name, PRESETS) + "; there are " + PRESETS);
         };
+    }
+
+    /**
+     * Ruan et al. 2025 on a fixed corpus, as its published code runs it: TinyLlama with four more tokens, 1.92 billion tokens of FineMath-4+
+     * for EM, 33,060 steps of 192 x 2048 tokens an iteration, K = 4. Two things differ: here norms do not decay, and documents are shuffled
+     * anew for each epoch.
+     */
+    private static RunConfig finemath() {
+        return chain().with("seeds", "42")
+                .with("corpus.path", "finemath-4plus")
+                .with("corpus.thoughts", "finemath-thoughts.jsonl")
+                .with("corpus.warmStart", "167320")
+                .with("corpus.documents", "1338556")
+                .with("corpus.dev", "670")
+                .with("corpus.heldOut", "670")
+                .with("corpus.vocabulary", "32004")
+                .with("corpus.rawTokens", "1920000000")
+                .with("model.from", "TinyLlama_v1.1")
+                .with("model.layers", "22")
+                .with("model.width", "2048")
+                .with("model.heads", "32")
+                .with("model.kvHeads", "4")
+                .with("model.headDim", "64")
+                .with("model.hidden", "5632")
+                .with("model.context", "2048")
+                .with("training.steps", "33060")
+                .with("training.tokens", "393216")
+                .with("training.microTokens", "8192")
+                .with("training.learningRate", "1e-4")
+                .with("training.warmup", "1000")
+                .with("training.finalShare", "1e-6")
+                .with("training.beta2", "0.95")
+                .with("training.weightDecay", "0.01")
+                .with("training.checkpointEvery", "2500")
+                .with("training.warmSteps", "4069")
+                .with("training.warmTokens", "196608")
+                .with("training.documentMask", "false")
+                .with("em.iterations", "4")
+                .with("em.maxThought", "1024")
+                .with("baselines", "[\"raw-token-match\",\"raw-flop-match\"]")
+                .with("device.type", "bf16");
     }
 
     /** The settings of a JSON file over these. */

@@ -14,6 +14,7 @@ import subtext.bindings.EngineException;
  * @param spike a step whose norm exceeds this many times the running mean of the norms is not taken; 0: no guard
  * @param checkpointEvery steps between checkpoints; 0: none before the end
  * @param keep checkpoints kept, at least 2
+ * @param documentMask whether packed documents do not see each other
  */
 public record TrainPlan(
         int steps,
@@ -24,7 +25,22 @@ public record TrainPlan(
         double clip,
         double spike,
         int checkpointEvery,
-        int keep) {
+        int keep,
+        boolean documentMask) {
+    /** With documents masked from each other. */
+    public TrainPlan(
+            int steps,
+            int tokens,
+            int microTokens,
+            Schedule schedule,
+            AdamW.Constants adamw,
+            double clip,
+            double spike,
+            int checkpointEvery,
+            int keep) {
+        this(steps, tokens, microTokens, schedule, adamw, clip, spike, checkpointEvery, keep, true);
+    }
+
     public TrainPlan {
         require(steps >= 0, "training.steps", steps, "at least 0");
         require(tokens >= 1, "training.tokens", tokens, "at least 1");
@@ -38,13 +54,31 @@ public record TrainPlan(
     /** The same for another number of steps, the schedule stretched to them. */
     public TrainPlan withSteps(int steps) {
         return new TrainPlan(
-                steps, tokens, microTokens, schedule.over(steps), adamw, clip, spike, checkpointEvery, keep);
+                steps,
+                tokens,
+                microTokens,
+                schedule.over(steps),
+                adamw,
+                clip,
+                spike,
+                checkpointEvery,
+                keep,
+                documentMask);
     }
 
     /** The same with another budget of tokens per step. */
     public TrainPlan withTokens(int tokens) {
         return new TrainPlan(
-                steps, tokens, Math.min(microTokens, tokens), schedule, adamw, clip, spike, checkpointEvery, keep);
+                steps,
+                tokens,
+                Math.min(microTokens, tokens),
+                schedule,
+                adamw,
+                clip,
+                spike,
+                checkpointEvery,
+                keep,
+                documentMask);
     }
 
     private static void require(boolean holds, String field, Object value, String expected) {

@@ -58,6 +58,37 @@ class BatchLoaderTest {
     }
 
     @Test
+    void withoutDocumentMaskTheDocumentsAreOneStreamCutAtTheContext() {
+        SequenceBuilder builder = new SequenceBuilder(ControlTokens.from(20), 5, 0.5);
+        Dataset dataset = Dataset.shuffled(documents, builder, 9);
+        List<Integer> stream = new ArrayList<>();
+        for (int n = 0; n < 2 * documents.size(); n++) {
+            for (int id : dataset.at(n).tokens().toArray()) {
+                stream.add(id);
+            }
+        }
+        BatchLoader loader = new BatchLoader(dataset, CONTEXT, TOKENS, false);
+        Cursor cursor = Cursor.START;
+        int at = 0;
+        while (at + TOKENS < stream.size()) {
+            BatchLoader.Batch batch = loader.load(cursor);
+            assertThat(batch.rows()).isEqualTo(TOKENS / CONTEXT * CONTEXT);
+            // a fresh loader at the same place gives the same
+            assertThat(tokens(new BatchLoader(Dataset.shuffled(documents, builder, 9), CONTEXT, TOKENS, false)
+                            .load(cursor)))
+                    .isEqualTo(tokens(batch));
+            for (Sequence piece : batch.pieces()) {
+                assertThat(piece.tokens())
+                        .isEqualTo(Tokens.of(stream.subList(at, at + CONTEXT + 1).stream()
+                                .mapToInt(i -> i)
+                                .toArray()));
+                at += CONTEXT;
+            }
+            cursor = batch.next();
+        }
+    }
+
+    @Test
     void anEpochHoldsEveryDocumentOnceAndPredictsEveryTokenOnce() {
         SequenceBuilder builder = new SequenceBuilder(ControlTokens.from(20), 5, 0.5);
         Dataset dataset = Dataset.shuffled(documents, builder, 9);

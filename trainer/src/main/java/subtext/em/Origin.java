@@ -1,0 +1,71 @@
+package subtext.em;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import subtext.bindings.EngineException;
+import subtext.io.HuggingFace;
+import subtext.model.LlamaConfig;
+import subtext.model.Vocabulary;
+import subtext.run.RunConfig;
+import subtext.text.BpeTokenizer;
+import subtext.text.Tokenizer;
+
+/**
+ * The model that a run starts from instead of from scratch. Its tokenizer is given the control tokens it lacks, and its matrices the rows for them.
+ *
+ * @param folder in Hugging Face layout
+ * @param own the sizes of the model as it is
+ * @param config the sizes it is trained in: more ids, and perhaps a shorter context
+ * @param tokenizer with all control tokens
+ */
+record Origin(Path folder, LlamaConfig own, LlamaConfig config, Tokenizer tokenizer) {
+    /**
+     * The model of a configuration; empty where it starts from scratch.
+     *
+     * @throws EngineException if there is none in that folder, or it cannot be trained
+     */
+    static Optional<Origin> of(RunConfig config) {
+        if (config.model().from().isEmpty()) {
+            return Optional.empty();
+        }
+        Path folder = Path.of(config.model().from());
+        if (!Files.isDirectory(folder)) {
+            throw new EngineException.InvalidInput(
+                    "model.from: no folder " + folder
+                            + "; it should hold a model in Hugging Face layout: config.json, model.safetensors, tokenizer.json");
+        }
+        try {
+            LlamaConfig own = HuggingFace.config(folder);
+            Tokenizer tokenizer = HuggingFace.tokenizer(folder);
+            if (!tokenizer.controls().complete()) {
+                if (!(tokenizer instanceof BpeTokenizer bpe)) {
+                    throw new EngineException.InvalidConfig(
+                            "model.from: " + folder + ": its tokenizer cannot be given the control tokens");
+                }
+                tokenizer = bpe.withControls(own.vocabulary());
+            }
+            LlamaConfig grown = own.withVocabulary(Math.max(own.vocabulary(), tokenizer.vocabulary()));
+            int context = config.model().context();
+            return Optional.of(new Origin(
+                    folder,
+                    own,
+                    context > 0 && context < own.context() ? grown.withContext(context) : grown,
+                    tokenizer));
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": " + e.getMessage(), e);
+        }
+    }
+
+    /** The weights, flat, in the order of the table of {@link #config}; rows for new ids are noise of this key. */
+    float[] weights(long key) {
+        try {
+            // the context is no part of the weights
+            return Vocabulary.grow(own, HuggingFace.weights(folder, own), own.withVocabulary(config.vocabulary()), key);
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,447 @@
+package subtext.em;
+
+import java.io.IOException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import subtext.bindings.Backend;
+import subtext.bindings.DType;
+import subtext.bindings.Device;
+import subtext.bindings.DeviceOptions;
+import subtext.bindings.EngineException;
+import subtext.data.Annotated;
+import subtext.data.SequenceBuilder;
+import subtext.model.LlamaConfig;
+import subtext.model.ParameterTable;
+import subtext.text.Tokens;
+import subtext.train.TrainPlan;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * What a run will take, before it starts: device memory to the byte, since the code that allocates is run on a device that only counts;
+ * heap and disk by the sizes of what is held and written; operations by the formulas of the model; time by rates.
+ *
+ * @param model the sizes
+ * @param plan the method
+ * @param volume how much text there is
+ * @param needs memory and disk
+ * @param stages in order
+ * @param rates by which times were taken; empty: there are none
+ */
+public record RunPlan(
+        LlamaConfig model, EmPlan plan, Volume volume, Needs needs, List<Stage> stages, Optional<Rates> rates) {
+    /**
+     * How much text there is.
+     *
+     * @param warmDocuments with thoughts, for the warm start
+     * @param documents for EM
+     * @param chunks to be explained in them
+     * @param text mean tokens of a chunk
+     * @param context mean tokens shown before it
+     * @param thought mean tokens of a thought
+     * @param heldOutChunks measured on
+     * @param rawShare tokens of a document without thoughts as a share of those with them
+     * @param assumed what was assumed because it cannot be counted yet; empty if all was counted
+     */
+    public record Volume(
+            long warmDocuments,
+            long documents,
+            double chunks,
+            double text,
+            double context,
+            double thought,
+            double heldOutChunks,
+            double rawShare,
+            String assumed) {
+
+        /** Tokens of a chunk of some eight sentences of mathematical prose, and of its thought as a share of it. Ruan et al. 2025. */
+        private static final double CHUNK = 200;
+
+        private static final double EXPANSION = 2.3;
+
+        static Volume assumed(subtext.run.RunConfig.Corpus c, EmPlan plan) {
+            double thought = Math.min(plan.maxThought(), EXPANSION * CHUNK);
+            double chunks = c.rawTokens() / CHUNK;
+            double perDocument = chunks / Math.max(1, c.documents());
+            double earlier = Math.min(plan.contextChunks(), Math.max(0, perDocument / 2));
+            return new Volume(
+                    c.warmStart(),
+                    c.documents(),
+                    chunks,
+                    CHUNK,
+                    earlier * CHUNK,
+                    thought,
+                    c.heldOut() * perDocument,
+                    CHUNK / (CHUNK + thought),
+                    String.format(
+                            Locale.ROOT,
+                            "%s is not there yet: planned with %s tokens in chunks of %.0f with thoughts of %.0f",
+                            c.path(),
+                            count(c.rawTokens()),
+                            CHUNK,
+                            thought));
+        }
+
+        static Volume counted(Material material, EmPlan plan, int context) {
+            List<Question> questions = ExpectationMaximisation.questions(material.corpus(), plan, context);
+            SequenceBuilder builder = new SequenceBuilder(material.tokenizer().controls(), 0, plan.priorShare());
+            double thought = material.warmStart().stream()
+                    .flatMap(document -> document.thoughts().stream())
+                    .flatMap(Optional::stream)
+                    .map(Annotated.Thought::tokens)
+                    .mapToInt(Tokens::size)
+                    .average()
+                    .orElse(Math.min(plan.maxThought(), EXPANSION * CHUNK));
+            double raw = material.corpus().stream()
+                    .mapToInt(document ->
+                            builder.build(Annotated.raw(document), 0).rows())
+                    .average()
+                    .orElse(1);
+            double with = material.warmStart().stream()
+                    .mapToInt(document -> builder.build(document, 0).rows())
+                    .average()
+                    .orElse(raw);
+            return new Volume(
+                    material.warmStart().size(),
+                    material.corpus().size(),
+                    questions.size(),
+                    questions.stream().mapToInt(q -> q.text().size()).average().orElse(0),
+                    questions.stream()
+                            .mapToInt(q -> q.context().size())
+                            .average()
+                            .orElse(0),
+                    thought,
+                    ExpectationMaximisation.questions(material.heldOut(), plan, context)
+                            .size(),
+                    Math.min(1, raw / with),
+                    "");
+        }
+    }
+
+    /**
+     * Memory and disk, in bytes.
+     *
+     * @param device weights, gradients, optimizer, activations, cache: all that is allocated on the device
+     * @param deviceFree what is free there
+     * @param heap of Java, at its highest, about: the flat arrays of a checkpoint and of the weights to start from
+     * @param heapLimit what Java may take
+     * @param shared whether both come from the same memory, as on the CPU
+     * @param disk what the run's folder will hold, about
+     * @param diskFree what is free there
+     */
+    public record Needs(
+            long device, long deviceFree, long heap, long heapLimit, boolean shared, long disk, long diskFree) {}
+
+    /**
+     * A part of the run.
+     *
+     * @param steps updates; 0 for an E-step or a measurement
+     * @param tokens predicted, drawn and scored
+     * @param flops floating-point operations
+     * @param seconds by the rates; NaN without
+     */
+    public record Stage(String name, int steps, double tokens, double flops, double seconds) {}
+
+    private static final long HEAP_FLOOR = 96L << 20;
+
+    public RunPlan {
+        stages = List.copyOf(stages);
+    }
+
+    /** What a network takes on a device of this kind, by building it on one that only counts. */
+    static long deviceBytes(
+            Backend backend, DeviceOptions options, LlamaConfig sizes, DType type, EmPlan plan, int slots) {
+        try (Device counting = Device.planning(backend, options);
+                Network network = new Network(
+                        counting,
+                        sizes,
+                        type,
+                        plan.training().microTokens(),
+                        plan.maxThought(),
+                        slots,
+                        plan.samples())) {
+            return counting.allocatedBytes();
+        }
+    }
+
+    /** The stages of a plan with their cost. */
+    static RunPlan of(
+            EmPlan plan, LlamaConfig model, Volume volume, Needs needs, Optional<Rates> rates, boolean truth) {
+        List<Stage> stages = new ArrayList<>();
+        double thought = Math.min(volume.thought() + 1, plan.maxThought());
+        double keys = Math.min(
+                model.context() / 2.0,
+                plan.training().documentMask() ? (volume.context() + volume.text() + thought) : model.context() / 2.0);
+        for (int i = 0; i <= plan.iterations(); i++) {
+            String name = "iteration " + i;
+            if (i > 0) {
+                stages.add(
+                        explaining(name + ": E-step", plan.samples(), volume.chunks(), volume, thought, model, rates));
+            }
+            TrainPlan training = i == 0 ? plan.warmStart() : plan.training();
+            stages.add(training(
+                    name + (i == 0 ? ": warm start" : ": M-step"),
+                    training.steps(),
+                    training.tokens(),
+                    keys,
+                    model,
+                    rates));
+            stages.add(explaining(
+                    name + ": measured",
+                    plan.evaluation().elboSamples(),
+                    volume.heldOutChunks(),
+                    volume,
+                    thought,
+                    model,
+                    rates));
+        }
+        double before = stages.stream().mapToDouble(Stage::flops).sum();
+        TrainPlan m = plan.training();
+        for (String name : plan.baselines()) {
+            String label = "baseline " + name;
+            switch (name) {
+                case "raw-token-match" ->
+                    stages.add(training(
+                            label, m.steps(), Math.max(1, m.tokens() * volume.rawShare()), keys, model, rates));
+                case "raw-total-flop-match" ->
+                    stages.add(training(
+                            label,
+                            (int) Math.min(
+                                    Integer.MAX_VALUE, Math.ceil(before / (3 * model.forwardFlops(keys) * m.tokens()))),
+                            m.tokens(),
+                            keys,
+                            model,
+                            rates));
+                case "warm-step-match" -> {}
+                case "oracle" -> {
+                    if (truth) {
+                        stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
+                    }
+                }
+                default -> stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
+            }
+        }
+        return new RunPlan(model, plan, volume, needs, stages, rates);
+    }
+
+    /** Bytes of a run's folder: each trained model with its checkpoints, and the thoughts of each E-step. */
+    static long disk(EmPlan plan, LlamaConfig model, Volume volume) {
+        long parameters = ParameterTable.of(model).size();
+        long trainings = 1 + plan.iterations() + plan.baselines().size();
+        double tokens = volume.chunks() * plan.samples() * volume.thought() * plan.iterations();
+        return trainings * parameters * (4 + 12L * plan.training().keep()) + (long) (tokens * 6);
+    }
+
+    /** Bytes of Java's heap: weights to start from, and a checkpoint with both moments on its way to the disk. */
+    static long heap(LlamaConfig model, long material) {
+        return HEAP_FLOOR + material + 16 * ParameterTable.of(model).size();
+    }
+
+    private static Stage training(
+            String name, int steps, double tokens, double keys, LlamaConfig model, Optional<Rates> rates) {
+        double all = steps * tokens;
+        double flops = 3 * model.forwardFlops(keys) * all;
+        return new Stage(
+                name, steps, all, flops, rates.map(r -> flops / r.train()).orElse(Double.NaN));
+    }
+
+    /** Draws K thoughts of each chunk and scores them: the prompt once, then K thoughts; the context once, then K thoughts and texts. */
+    private static Stage explaining(
+            String name, int k, double chunks, Volume v, double thought, LlamaConfig model, Optional<Rates> rates) {
+        double drawn = chunks * k * thought;
+        double scored = chunks * (2 * v.context() + v.text() + 6 + k * (thought + v.text()));
+        double drawFlops = drawn * model.forwardFlops(v.context() + v.text() + thought / 2);
+        double scoreFlops = scored * model.forwardFlops(v.context() + (thought + v.text()) / 2);
+        return new Stage(
+                name,
+                0,
+                drawn + scored,
+                drawFlops + scoreFlops,
+                rates.map(r -> drawFlops / r.draw() + scoreFlops / r.score()).orElse(Double.NaN));
+    }
+
+    /**
+     * Refuses what cannot fit.
+     *
+     * @throws EngineException.OutOfDeviceMemory if memory is too small, with what is needed and what to change
+     * @throws IOException if the disk is
+     */
+    public void requireFit(Path run) throws IOException {
+        if (needs.device() > needs.deviceFree()) {
+            throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(needs.device())
+                    + " for model, gradients, optimizer, activations and cache, " + bytes(needs.deviceFree())
+                    + " are free; lower training.microTokens, device.slots or model.context, or take device.type=bf16");
+        }
+        if (needs.heap() > needs.heapLimit()) {
+            throw new EngineException.OutOfDeviceMemory("memory: Java needs about " + bytes(needs.heap())
+                    + " of heap, and may take " + bytes(needs.heapLimit()) + "; set SUBTEXT_JAVA_OPTS=-Xmx"
+                    + (needs.heap() + (1L << 30) - 1) / (1L << 30) + "g");
+        }
+        if (needs.shared() && needs.device() + needs.heap() > needs.deviceFree()) {
+            throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(needs.device())
+                    + " and about " + bytes(needs.heap()) + " of Java's heap, " + bytes(needs.deviceFree())
+                    + " are free; lower training.microTokens or device.slots, or take a smaller model");
+        }
+        if (needs.disk() > needs.diskFree()) {
+            throw new FileSystemException(
+                    run.toString(),
+                    null,
+                    "the run will write about " + bytes(needs.disk()) + ", " + bytes(needs.diskFree())
+                            + " are free; name another place by --run");
+        }
+    }
+
+    /** The space on the disk that a folder lies on or would lie on. */
+    static long diskFree(Path run) throws IOException {
+        Path there = run.toAbsolutePath();
+        while (!Files.exists(there)) {
+            there = there.getParent();
+        }
+        return Files.getFileStore(there).getUsableSpace();
+    }
+
+    /** All of it for people. */
+    public String table() {
+        StringBuilder text = new StringBuilder();
+        text.append(String.format(
+                Locale.ROOT,
+                "model      %d layers, width %d, %d heads of %d (%d of keys), hidden %d, vocabulary %d, context %d: %s parameters%n",
+                model.layers(),
+                model.width(),
+                model.heads(),
+                model.headDim(),
+                model.kvHeads(),
+                model.hidden(),
+                model.vocabulary(),
+                model.context(),
+                count(model.parameters())));
+        text.append(String.format(
+                Locale.ROOT,
+                "method     warm start, %d iterations, K = %d thoughts a chunk of at most %,d tokens; M-step %,d steps of %,d tokens, %s tokens"
+                        + " an iteration%n",
+                plan.iterations(),
+                plan.samples(),
+                plan.maxThought(),
+                plan.training().steps(),
+                plan.training().tokens(),
+                count((double) plan.training().steps() * plan.training().tokens())));
+        text.append(String.format(
+                Locale.ROOT,
+                "documents  %,d with thoughts, %,d without, %s chunks of %.0f tokens after %.0f, thoughts of %.0f%n",
+                volume.warmDocuments(),
+                volume.documents(),
+                count(volume.chunks()),
+                volume.text(),
+                volume.context(),
+                volume.thought()));
+        if (!volume.assumed().isEmpty()) {
+            text.append("           ").append(volume.assumed()).append('\n');
+        }
+        text.append("memory     ")
+                .append(bytes(needs.device()))
+                .append(" on the device, ")
+                .append(bytes(needs.deviceFree()))
+                .append(" free; about ")
+                .append(bytes(needs.heap()))
+                .append(" of Java's heap, ")
+                .append(bytes(needs.heapLimit()))
+                .append(" allowed\n");
+        text.append("disk       about ")
+                .append(bytes(needs.disk()))
+                .append(", ")
+                .append(bytes(needs.diskFree()))
+                .append(" free\n");
+        rates.ifPresent(r -> text.append(String.format(
+                Locale.ROOT,
+                "rates      %s: %.3g TFLOP/s training, %.3g drawing, %.3g scoring%n",
+                r.machine(),
+                r.train() * 1e-12,
+                r.draw() * 1e-12,
+                r.score() * 1e-12)));
+        int width = stages.stream().mapToInt(s -> s.name().length()).max().orElse(5);
+        text.append(String.format(
+                Locale.ROOT, "%n%-" + width + "s %8s %10s %10s %10s%n", "stage", "steps", "tokens", "FLOP", "time"));
+        for (Stage stage : stages) {
+            text.append(row(width, stage));
+        }
+        text.append(row(
+                width,
+                new Stage(
+                        "all",
+                        stages.stream().mapToInt(Stage::steps).sum(),
+                        stages.stream().mapToDouble(Stage::tokens).sum(),
+                        stages.stream().mapToDouble(Stage::flops).sum(),
+                        seconds())));
+        return text.toString();
+    }
+
+    private static String row(int width, Stage stage) {
+        return String.format(
+                Locale.ROOT,
+                "%-" + width + "s %8s %10s %10s %10s%n",
+                stage.name(),
+                stage.steps() == 0 ? "" : String.format(Locale.ROOT, "%,d", stage.steps()),
+                count(stage.tokens()),
+                String.format(Locale.ROOT, "%.2e", stage.flops()),
+                time(stage.seconds()));
+    }
+
+    /** Seconds in all; NaN without rates. */
+    public double seconds() {
+        return stages.stream().mapToDouble(Stage::seconds).sum();
+    }
+
+    /** All of it as one object. */
+    public String toJson() {
+        Map<String, Object> root = new LinkedHashMap<>();
+        root.put(
+                "model",
+                Map.of(
+                        "layers", model.layers(),
+                        "width", model.width(),
+                        "vocabulary", model.vocabulary(),
+                        "context", model.context(),
+                        "parameters", model.parameters()));
+        root.put("volume", volume);
+        root.put("needs", needs);
+        root.put("rates", rates.orElse(null));
+        root.put("stages", stages);
+        root.put("seconds", seconds());
+        return JsonMapper.shared().writeValueAsString(root);
+    }
+
+    private static String count(double n) {
+        String[] units = {"", "k", "M", "B", "T"};
+        int unit = 0;
+        while (n >= 1000 && unit + 1 < units.length) {
+            n /= 1000;
+            unit++;
+        }
+        return String.format(Locale.ROOT, unit == 0 ? "%.0f%s" : unit >= 3 ? "%.1f%s" : "%.3g%s", n, units[unit]);
+    }
+
+    private static String bytes(long n) {
+        return n >= 1L << 30
+                ? String.format(Locale.ROOT, "%.2f GiB", n / 0x1p30)
+                : String.format(Locale.ROOT, "%.1f MiB", n / 0x1p20);
+    }
+
+    private static String time(double seconds) {
+        if (Double.isNaN(seconds)) {
+            return "";
+        }
+        return seconds < 120
+                ? String.format(Locale.ROOT, "%.1f s", seconds)
+                : seconds < 7200
+                        ? String.format(Locale.ROOT, "%.1f min", seconds / 60)
+                        : seconds < 172_800
+                                ? String.format(Locale.ROOT, "%.1f h", seconds / 3600)
+                                : String.format(Locale.ROOT, "%.1f days", seconds / 86_400);
+    }
+}
