@@ -52,9 +52,7 @@ final class RunFlags {
     @Option(
             names = "--corpus",
             paramLabel = "FILE",
-            description =
-                    "Text to learn from in place of the embedded world: .jsonl, .parquet or .txt, also .gz or .zst, a folder or a pattern"
-                            + " of these, or what prepare made.")
+            description = "Text to learn from (.jsonl, .json, .txt) in place of the embedded world.")
     Path corpus;
 
     @Option(

@@ -168,6 +168,10 @@ final class Materials {
                 throw new EngineException.InvalidConfig(
                         "corpus.badRecords: expected stop or skip, got '" + c.badRecords() + "'");
         };
+        if (!c.thoughts().isEmpty()) {
+            throw new EngineException.InvalidConfig("corpus.thoughts: " + c.thoughts()
+                    + ": chunks with thoughts are not read yet; such settings can be planned by --dry-run");
+        }
         Template thought = Template.parse("corpus.thought", c.thought());
         if (thought.isEmpty()) {
             throw new EngineException.InvalidConfig(

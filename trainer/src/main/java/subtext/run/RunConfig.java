@@ -43,8 +43,7 @@ public record RunConfig(
      * filters: {@code {answer|before:####|trim}}, {@code {answer|after:####|trim}}, {@code {answer|drop:<<[^>]*>>}} (a regular
      * expression to delete).
      *
-     * @param path JSON lines (.jsonl, .json, .ndjson), parquet, or plain text (.txt: one document per block between blank lines), each but
-     *     parquet also as .gz or .zst; a folder or a pattern (data/*.jsonl) of these; or a folder made by {@code prepare}; empty: no corpus
+     * @param path JSON lines (.jsonl, .json) or plain text (.txt: one document per block between blank lines); empty: no corpus
      * @param context template of a first chunk that takes no thought, such as a question; empty: none
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known
@@ -57,8 +56,8 @@ public record RunConfig(
      * @param heldOut number of documents for reported figures
      * @param vocabulary ids of the tokenizer trained on the warm-start part
      * @param chunkSentences mean number of sentences of a chunk
-     * @param thoughts JSON lines of the warm start's documents, cut into chunks with a thought each ({@code chunks: [{suffix, latent}]}), for
-     *     chunked text; empty: the first part of the corpus has them, by the template
+     * @param thoughts name of the file with the warm start's chunks and thoughts, for plans of chunked text ({@code --dry-run}); a run refuses
+     *     it, since such files are not read yet; empty: the first part of the corpus has thoughts, by the template
      * @param rawTokens tokens of the documents for EM, where they are known beforehand: {@code --dry-run} plans with them as long as the
      *     corpus is not there; 0: they are counted
      */
