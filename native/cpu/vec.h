@@ -56,12 +56,14 @@ template <>
 struct Native<float> {
     typedef float vector __attribute__((vector_size(kRegisterBytes)));
     typedef int32_t ints __attribute__((vector_size(kRegisterBytes)));
+    typedef uint32_t wraps __attribute__((vector_size(kRegisterBytes)));
     typedef int32_t integer;
 };
 template <>
 struct Native<double> {
     typedef double vector __attribute__((vector_size(kRegisterBytes)));
     typedef int64_t ints __attribute__((vector_size(kRegisterBytes)));
+    typedef uint64_t wraps __attribute__((vector_size(kRegisterBytes)));
     typedef int64_t integer;
 };
 

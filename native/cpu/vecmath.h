@@ -76,9 +76,12 @@ ST_INLINE V<T> logarithm(V<T> x) {
     // subtracting the bits of sqrt(1/2) leaves the exponent e above and what belongs to 1 + f below
     const I<T> root = bitsOf(broadcast<T>(T(0.70710678118654752)));
     I<T> bits = bitsOf(x), e;
+    // as unsigned: a negative x, whose result is replaced below, would overflow
+    typedef typename Native<T>::ints Signed;
+    typedef typename Native<T>::wraps Unsigned;
     ST_EACH {
-        e.r[i] = (bits.r[i] - root.r[i]) >> F::mantissa;
-        bits.r[i] -= e.r[i] << F::mantissa;
+        e.r[i] = (Signed)((Unsigned)bits.r[i] - (Unsigned)root.r[i]) >> F::mantissa;
+        bits.r[i] = (Signed)((Unsigned)bits.r[i] - ((Unsigned)e.r[i] << F::mantissa));
     }
     V<T> exponent;
     ST_EACH exponent.r[i] = __builtin_convertvector(e.r[i], typename V<T>::N);

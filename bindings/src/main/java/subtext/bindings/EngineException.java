@@ -106,4 +106,13 @@ public abstract sealed class EngineException extends RuntimeException {
             super(message, cause);
         }
     }
+
+    /** A run was asked to stop and did, with everything saved. The message holds who asked, where it stands and how to go on. */
+    public static final class Stopped extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        public Stopped(String message) {
+            super(message, null);
+        }
+    }
 }

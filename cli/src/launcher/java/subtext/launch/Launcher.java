@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import sun.misc.Signal;
+import sun.misc.SignalHandler;
 
 /**
  * The main class of engine.jar, compiled for Java 17, because {@code java -jar engine.jar} is often typed on machines whose default Java
@@ -114,8 +116,14 @@ public final class Launcher {
         command.add(jar.toString());
         command.addAll(List.of(arguments));
         Process process = new ProcessBuilder(command).inheritIO().start();
-        // a signal to this Java alone must not leave the other one running
-        Runtime.getRuntime().addShutdownHook(new Thread(process::destroy));
+        // Ctrl-C reaches both; SIGTERM is meant for the other one, which saves, and whose exit code is the answer
+        try {
+            Signal.handle(new Signal("INT"), SignalHandler.SIG_IGN);
+            Signal.handle(new Signal("TERM"), signal -> process.destroy());
+        } catch (IllegalArgumentException e) {
+            // this Java was started with -Xrs: a signal to it alone must not leave the other one running
+            Runtime.getRuntime().addShutdownHook(new Thread(process::destroy));
+        }
         return process.waitFor();
     }
 }

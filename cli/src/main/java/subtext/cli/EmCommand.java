@@ -89,7 +89,10 @@ final class EmCommand implements Callable<Integer> {
             }
             return ExitCode.OK.code();
         }
-        EmReport report = EmRun.start(settings, new Progress(err, Main.onTerminal()));
+        EmReport report;
+        try (Signals signals = Signals.into(settings.stop(), err)) {
+            report = EmRun.start(settings, new Progress(err, Main.onTerminal()));
+        }
         if (json) {
             out.println(report.toJson());
         } else {

@@ -20,7 +20,9 @@ enum ExitCode {
     /** Training diverged. */
     NUMERIC(5),
     /** {@code verify} found something wrong. */
-    VERIFICATION(7);
+    VERIFICATION(7),
+    /** Asked to stop by a signal, with everything saved: {@code --resume} goes on. */
+    RESUMABLE(75);
 
     private final int code;
 
@@ -52,6 +54,7 @@ enum ExitCode {
             case EngineException.OutOfDeviceMemory e -> RESOURCES;
             case EngineException.NativeCall e -> RESOURCES;
             case EngineException.NonFiniteLoss e -> NUMERIC;
+            case EngineException.Stopped e -> RESUMABLE;
         };
     }
 

@@ -42,7 +42,8 @@ import subtext.run.Spelling;
             "4:resources: memory, disk, device",
             "5:training diverged",
             "7:verification failed",
-            "130,143:stopped by a signal; em and train go on with --resume"
+            "75:stopped by SIGINT or SIGTERM with everything saved; em and train go on with --resume",
+            "130,143:stopped at once by a signal (em, train: the second); --resume goes on from what was saved before"
         },
         footerHeading = "%nExamples:%n",
         footer = {

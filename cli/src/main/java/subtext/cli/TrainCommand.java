@@ -43,7 +43,10 @@ final class TrainCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         EmSettings settings = run.settings("train", List.of());
         PrintWriter err = spec.commandLine().getErr();
-        TrainRun.Report report = TrainRun.start(settings, on, new Progress(err, Main.onTerminal()));
+        TrainRun.Report report;
+        try (Signals signals = Signals.into(settings.stop(), err)) {
+            report = TrainRun.start(settings, on, new Progress(err, Main.onTerminal()));
+        }
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
             out.println(report.toJson());

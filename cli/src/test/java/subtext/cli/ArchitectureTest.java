@@ -25,7 +25,13 @@ class ArchitectureTest {
         "subtext.text.."
     };
     private static final String[] TRAINER = {
-        "subtext.data..", "subtext.train..", "subtext.em..", "subtext.evaluate..", "subtext.run..", "subtext.world.."
+        "subtext.data..",
+        "subtext.train..",
+        "subtext.em..",
+        "subtext.evaluate..",
+        "subtext.report..",
+        "subtext.run..",
+        "subtext.world.."
     };
     private static final String[] CLI = {"subtext.cli..", "subtext.launch.."};
 

@@ -4,11 +4,16 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.List;
 import java.util.UUID;
+import java.util.stream.Stream;
 
 /**
  * Files that are there whole or not at all: written under a temporary name beside the target, flushed to the disk, renamed, and the
@@ -52,7 +57,11 @@ public final class AtomicFiles {
             }
             Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } catch (IOException | RuntimeException | Error e) {
-            Files.deleteIfExists(temporary);
+            try {
+                Files.deleteIfExists(temporary);
+            } catch (IOException again) {
+                e.addSuppressed(again); // the first failure is the one to tell
+            }
             throw e;
         }
         flushFolder(folder);
@@ -62,6 +71,52 @@ public final class AtomicFiles {
     public static void move(Path from, Path to) throws IOException {
         Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
         flushFolder(to.toAbsolutePath().getParent());
+    }
+
+    /** Makes a folder and those above it that are missing, each flushed into the one above, so that what is written in them is found. */
+    public static void createDirectories(Path folder) throws IOException {
+        Path absolute = folder.toAbsolutePath();
+        if (Files.isDirectory(absolute)) {
+            return;
+        }
+        Path above = absolute.getParent();
+        if (above != null) {
+            createDirectories(above);
+        }
+        try {
+            Files.createDirectory(absolute);
+        } catch (FileAlreadyExistsException e) {
+            if (!Files.isDirectory(absolute)) {
+                throw e; // a file of that name; a folder made meanwhile by another process is as good as ours
+            }
+        }
+        flushFolder(above);
+    }
+
+    /**
+     * Deletes the temporary files and folders under a folder: what writes that were killed left behind. Nobody may be writing there.
+     *
+     * @return how many there were
+     */
+    public static int sweep(Path folder) throws IOException {
+        List<Path> leftovers;
+        try (Stream<Path> all = Files.walk(folder)) {
+            leftovers = all.filter(path -> path.getFileName().toString().startsWith(".")
+                            && path.getFileName().toString().endsWith(TEMPORARY))
+                    .toList();
+        }
+        for (Path leftover : leftovers) {
+            List<Path> inside;
+            try (Stream<Path> under = Files.walk(leftover)) {
+                inside = under.sorted(Comparator.reverseOrder()).toList();
+            } catch (NoSuchFileException e) {
+                continue; // it lay in another leftover
+            }
+            for (Path path : inside) {
+                Files.delete(path);
+            }
+        }
+        return leftovers.size();
     }
 
     /** Flushes a folder's entries to the disk, so that a rename in it survives a power cut. */

@@ -138,7 +138,7 @@ public final class HuggingFace {
     public static void save(
             Path folder, LlamaConfig config, Tokenizer tokenizer, Safetensors.Source weights, Safetensors.Type type)
             throws IOException {
-        Files.createDirectories(folder);
+        AtomicFiles.createDirectories(folder);
         int bos = tokenizer.controls().bos();
         int eos = tokenizer.controls().eos();
         AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, eos, type)));

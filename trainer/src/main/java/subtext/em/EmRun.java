@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,16 +22,15 @@ import subtext.model.LlamaConfig;
 import subtext.report.HtmlReport;
 import subtext.report.RunView;
 import subtext.report.TensorBoard;
+import subtext.run.MetricsLog;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import subtext.run.Seeds;
-import tools.jackson.databind.json.JsonMapper;
+import subtext.run.StopSignal;
 
 /** A whole run from its settings: opens the device and the folder, makes the documents, runs the method for every seed, reports. */
 public final class EmRun {
-    private static final JsonMapper JSON = JsonMapper.builder().build();
-
     private EmRun() {}
 
     /**
@@ -67,8 +66,9 @@ public final class EmRun {
                     .requireFit(settings.run());
             try (RunDirectory directory =
                             RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
+                    MetricsLog log = MetricsLog.open(directory.metrics());
                     TensorBoard board = new TensorBoard(directory.root())) {
-                Metrics metrics = new Metrics(directory, listener.andThen(board));
+                Metrics metrics = new Metrics(directory, log, listener.andThen(board));
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 Provenance.inexact(device).ifPresent(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();
@@ -77,14 +77,17 @@ public final class EmRun {
                             ? first
                             : Materials.of(
                                     config, new Seeds(seed), origin, line -> metrics.accept(new EmEvent.Notice(line)));
-                    seeds.add(seed(seed, material, config, origin, plan, device, type, directory, metrics));
+                    seeds.add(seed(
+                            seed, material, config, origin, plan, device, type, directory, settings.stop(), metrics));
                 }
                 EmReport report = new EmReport(directory.root().toString(), seeds, (System.nanoTime() - from) * 1e-9);
                 AtomicFiles.write(directory.report(), report.toJson() + "\n");
-                AtomicFiles.write(directory.root().resolve("report.txt"), report.table());
+                AtomicFiles.write(directory.table(), report.table());
                 metrics.accept(new EmEvent.RunFinished(report));
                 AtomicFiles.write(
                         directory.root().resolve("report.html"), HtmlReport.page(RunView.read(directory.root())));
+                log.flush();
+                directory.finish();
                 return report;
             }
         } catch (IOException e) {
@@ -101,6 +104,7 @@ public final class EmRun {
             Device device,
             DType type,
             RunDirectory directory,
+            StopSignal stop,
             Metrics metrics)
             throws IOException {
         LlamaConfig sizes = sizes(config, origin, material);
@@ -125,6 +129,7 @@ public final class EmRun {
                     .seed(seed)
                     .folder(directory.seed(seed))
                     .listener(metrics)
+                    .stop(stop)
                     .build()
                     .run();
         }
@@ -258,19 +263,36 @@ public final class EmRun {
                 "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
 
         private final RunDirectory directory;
+        private final MetricsLog log;
         private final Consumer<EmEvent> next;
+        private boolean started;
         private final StringBuilder csv = new StringBuilder(HEAD);
 
-        Metrics(RunDirectory directory, Consumer<EmEvent> next) {
+        Metrics(RunDirectory directory, MetricsLog log, Consumer<EmEvent> next) {
             this.directory = directory;
+            this.log = log;
             this.next = next;
         }
 
         @Override
         public void accept(EmEvent event) {
             switch (event) {
-                case EmEvent.RunStarted e ->
-                    line("run", Map.of("resumed", e.resumed(), "parameters", e.parameters(), "device", e.device()));
+                case EmEvent.RunStarted e -> {
+                    if (!started) { // it comes with every seed
+                        line(
+                                "run",
+                                fields(
+                                        "at",
+                                        Instant.now().toString(),
+                                        "resumed",
+                                        e.resumed(),
+                                        "parameters",
+                                        e.parameters(),
+                                        "device",
+                                        e.device()));
+                    }
+                    started = true;
+                }
                 case EmEvent.StageStarted e ->
                     line("stage", fields("seed", e.seed(), "stage", e.stage(), "done", e.done(), "total", e.total()));
                 case EmEvent.StepTrained e -> {
@@ -359,15 +381,8 @@ public final class EmRun {
         }
 
         private void line(String kind, Map<String, Object> fields) {
-            Map<String, Object> all = new LinkedHashMap<>();
-            all.put("event", kind);
-            all.putAll(fields);
             try {
-                Files.writeString(
-                        directory.metrics(),
-                        JSON.writeValueAsString(all) + "\n",
-                        StandardOpenOption.CREATE,
-                        StandardOpenOption.APPEND);
+                log.add(kind, fields);
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }

@@ -15,7 +15,9 @@ import subtext.data.SequenceBuilder;
 import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Warning;
+import subtext.io.AtomicFiles;
 import subtext.run.Seeds;
+import subtext.run.StopSignal;
 import subtext.train.EarlyStopping;
 import subtext.train.TrainEvent;
 import subtext.train.TrainPlan;
@@ -41,6 +43,7 @@ public final class ExpectationMaximisation {
     private final Seeds seeds;
     private final Path folder;
     private final Consumer<EmEvent> listener;
+    private final StopSignal stop;
     private final NeuralModel model;
     private final List<Question> corpus;
     private final Measurement measurement;
@@ -52,13 +55,14 @@ public final class ExpectationMaximisation {
         this.seeds = new Seeds(builder.seed);
         this.folder = builder.folder;
         this.listener = builder.listener;
+        this.stop = builder.stop;
         this.model = network.model(material.tokenizer().controls(), plan.maxThought());
         this.corpus = questions(material.corpus());
         this.measurement =
                 new Measurement(material, questions(material.heldOut()), plan.evaluation(), seeds.evaluation());
     }
 
-    /** Collects what a run needs; all but the listener must be given. */
+    /** Collects what a run needs; all but the listener and the stop signal must be given. */
     public static final class Builder {
         private Network network;
         private Material material;
@@ -66,6 +70,7 @@ public final class ExpectationMaximisation {
         private long seed;
         private Path folder;
         private Consumer<EmEvent> listener = event -> {};
+        private StopSignal stop = new StopSignal();
 
         private Builder() {}
 
@@ -105,6 +110,12 @@ public final class ExpectationMaximisation {
             return this;
         }
 
+        /** Asks to save and stop. */
+        public Builder stop(StopSignal value) {
+            stop = value;
+            return this;
+        }
+
         public ExpectationMaximisation build() {
             return new ExpectationMaximisation(this);
         }
@@ -115,7 +126,11 @@ public final class ExpectationMaximisation {
         return new Builder();
     }
 
-    /** Runs, or goes on, to the end. */
+    /**
+     * Runs, or goes on, to the end.
+     *
+     * @throws subtext.bindings.EngineException.Stopped if it was asked for, with everything saved
+     */
     public EmReport.Seed run() throws IOException {
         float[] initial = network.initialWeights(seeds.initialWeights());
         List<EmReport.Iteration> iterations = new ArrayList<>();
@@ -125,6 +140,7 @@ public final class ExpectationMaximisation {
             Optional<EmReport.Iteration> done = stage.result(EmReport.Iteration.class);
             EmReport.Iteration iteration = done.isPresent() ? done.get() : iterate(i, stage, initial);
             iterations.add(iteration);
+            stop.check("after iteration " + i);
             listener.accept(new EmEvent.IterationFinished(seeds.seed(), iteration));
             if (i > 0) {
                 EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
@@ -141,6 +157,7 @@ public final class ExpectationMaximisation {
                 baselines.add(baseline);
                 listener.accept(new EmEvent.BaselineFinished(seeds.seed(), baseline));
             });
+            stop.check("after baseline " + name);
         }
         return new EmReport.Seed(seeds.seed(), iterations, baselines, shown());
     }
@@ -194,7 +211,7 @@ public final class ExpectationMaximisation {
 
     /** Draws the parts that are not there yet and reads those that are. */
     private List<LatentRecord> eStep(int i, StageFolder stage, String proposer, float[] weights) throws IOException {
-        Files.createDirectories(stage.latents());
+        AtomicFiles.createDirectories(stage.latents());
         EStep eStep = new EStep(plan.samples(), plan.selection(), plan.weighting(), seeds.eStep(i));
         String source = source(i, proposer);
         int parts = parts();
@@ -223,6 +240,7 @@ public final class ExpectationMaximisation {
                 }
                 LatentPart.write(part(stage, p), source, seconds, drawn);
                 listener.accept(progress(i, p, parts, questions, drawn, seconds));
+                stop.check("after part " + (p + 1) + " of " + parts + " of the E-step of iteration " + i);
             }
             records.addAll(drawn);
         }
@@ -296,7 +314,7 @@ public final class ExpectationMaximisation {
             StageFolder place,
             Optional<EarlyStopping> stopping)
             throws IOException {
-        return train(network, seeds.seed(), stage, dataset, training, start, place, stopping, listener);
+        return train(network, seeds.seed(), stage, dataset, training, start, place, stopping, stop, listener);
     }
 
     /** One training in a stage's folder, its events told as those of a run. */
@@ -309,12 +327,13 @@ public final class ExpectationMaximisation {
             float[] start,
             StageFolder place,
             Optional<EarlyStopping> stopping,
+            StopSignal stop,
             Consumer<EmEvent> listener)
             throws IOException {
         listener.accept(new EmEvent.StageStarted(seed, stage, "steps", 0, training.steps()));
         BatchLoader loader = new BatchLoader(
                 dataset, network.llama().config().context(), training.tokens(), training.documentMask());
-        return network.trainer().train(training, loader, start, place.checkpoints(), stopping, event -> {
+        return network.trainer(stop).train(training, loader, start, place.checkpoints(), stopping, event -> {
             switch (event) {
                 case TrainEvent.Step s ->
                     listener.accept(new EmEvent.StepTrained(

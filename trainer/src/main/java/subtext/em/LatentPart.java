@@ -1,7 +1,6 @@
 package subtext.em;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
-import subtext.io.Digest;
+import subtext.run.SelfDigest;
 import subtext.text.Tokens;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -18,11 +17,11 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * A file of latent records, readable by a person: a header line, then one line per chunk. It is there whole or not at all, so a part that
- * is present is done. The header holds the digest of the rest, and what the part was made from: a part of another model or other
+ * is present is done. The header holds the digest of the file, and what the part was made from: a part of another model or other
  * keys is refused instead of being mixed in.
  */
 public final class LatentPart {
-    private static final String FORMAT = "subtext-latents-1";
+    private static final String FORMAT = "subtext-latents-2";
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
     private LatentPart() {}
@@ -39,17 +38,17 @@ public final class LatentPart {
      * @param seconds time it took, told to people
      */
     public static void write(Path file, String source, double seconds, List<LatentRecord> records) throws IOException {
-        StringBuilder body = new StringBuilder();
-        for (LatentRecord record : records) {
-            body.append(JSON.writeValueAsString(tree(record))).append('\n');
-        }
         Map<String, Object> header = new LinkedHashMap<>();
         header.put("format", FORMAT);
+        header.put("sha256", SelfDigest.EMPTY);
         header.put("source", source);
         header.put("records", records.size());
         header.put("seconds", seconds);
-        header.put("sha256", Digest.of(body.toString().getBytes(StandardCharsets.UTF_8)));
-        AtomicFiles.write(file, JSON.writeValueAsString(header) + "\n" + body);
+        StringBuilder text = new StringBuilder(JSON.writeValueAsString(header)).append('\n');
+        for (LatentRecord record : records) {
+            text.append(JSON.writeValueAsString(tree(record))).append('\n');
+        }
+        AtomicFiles.write(file, SelfDigest.seal(text.toString()));
     }
 
     /**
@@ -59,24 +58,18 @@ public final class LatentPart {
      * @throws EngineException.CorruptFile if the file is damaged or of another source
      */
     public static List<LatentRecord> read(Path file, String source) throws IOException {
-        String text = Files.readString(file);
+        String cure = "; delete the file to draw it again";
+        String text = SelfDigest.open(Files.readAllBytes(file), file, cure);
         int end = text.indexOf('\n');
         try {
             JsonNode header = JSON.readTree(text.substring(0, Math.max(0, end)));
             if (!header.path("format").asString("").equals(FORMAT)) {
-                throw new EngineException.CorruptFile(file + ": line 1: expected format " + FORMAT);
+                throw new EngineException.CorruptFile(file + ": line 1: expected format " + FORMAT + cure);
             }
             String body = text.substring(end + 1);
-            String digest = Digest.of(body.getBytes(StandardCharsets.UTF_8));
-            String expected = header.path("sha256").asString("");
-            if (!digest.equals(expected)) {
-                throw new EngineException.CorruptFile(file + ": SHA-256 of the records is " + digest
-                        + ", the header says " + expected + "; delete the file to draw it again");
-            }
             if (source != null && !header.path("source").asString("").equals(source)) {
-                throw new EngineException.CorruptFile(
-                        file + ": drawn from " + header.path("source").asString("") + ", this run needs " + source
-                                + "; delete the file to draw it again");
+                throw new EngineException.CorruptFile(file + ": drawn from "
+                        + header.path("source").asString("") + ", this run needs " + source + cure);
             }
             List<LatentRecord> records = new ArrayList<>();
             for (String line : body.split("\n")) {

@@ -8,6 +8,7 @@ import subtext.generate.Scorer;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
+import subtext.run.StopSignal;
 import subtext.text.ControlTokens;
 import subtext.train.AdamW;
 import subtext.train.Trainer;
@@ -66,9 +67,9 @@ public final class Network implements AutoCloseable {
         return llama;
     }
 
-    /** A trainer on the model. */
-    public Trainer trainer() {
-        return new Trainer(llama, optimizer);
+    /** A trainer on the model that saves and stops when asked to. */
+    public Trainer trainer(StopSignal stop) {
+        return new Trainer(llama, optimizer, stop);
     }
 
     /** The model as one of thoughts. */

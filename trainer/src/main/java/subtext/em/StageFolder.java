@@ -20,13 +20,14 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * The folder of an iteration or a baseline: checkpoints while it trains, then the model, then what was measured, then {@code DONE} over
- * both. Each step looks whether it was taken before.
+ * both and over the thoughts they are from. Each step looks whether it was taken before.
  *
  * @param path the folder
  */
 record StageFolder(Path path) {
     private static final String RESULT = "result.json";
     private static final String MODEL = "model";
+    private static final String LATENTS = "latents";
     private static final String WEIGHTS = "model.safetensors";
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
@@ -37,7 +38,7 @@ record StageFolder(Path path) {
     }
 
     Path latents() {
-        return path.resolve("latents");
+        return path.resolve(LATENTS);
     }
 
     Path model() {
@@ -53,7 +54,7 @@ record StageFolder(Path path) {
         if (!Files.exists(path.resolve(RunDirectory.DONE))) {
             return Optional.empty();
         }
-        Manifest.verify(path, RunDirectory.DONE);
+        Manifest.verify(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN, LATENTS);
         try {
             return Optional.of(JSON.readValue(Files.readString(path.resolve(RESULT)), type));
         } catch (JacksonException e) {
@@ -69,11 +70,7 @@ record StageFolder(Path path) {
     /** Writes what was measured and declares the stage finished. */
     void finish(Object result) throws IOException {
         AtomicFiles.write(path.resolve(RESULT), JSON.writeValueAsString(result) + "\n");
-        if (Files.exists(path.resolve(EmReport.SHOWN))) {
-            Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN);
-        } else {
-            Manifest.writeAll(path, RunDirectory.DONE, MODEL, RESULT);
-        }
+        Manifest.write(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN, LATENTS);
     }
 
     /** Writes the model and gives the digest of its weights. */

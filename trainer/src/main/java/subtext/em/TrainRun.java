@@ -2,7 +2,6 @@ package subtext.em;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -19,12 +18,14 @@ import subtext.data.Dataset;
 import subtext.data.Document;
 import subtext.data.SequenceBuilder;
 import subtext.data.Template;
+import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.random.Philox;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import subtext.run.Seeds;
+import subtext.run.StopSignal;
 import subtext.text.BpeTrainer;
 import subtext.text.Tokenizer;
 import subtext.train.Trainer;
@@ -160,7 +161,18 @@ public final class TrainRun {
                     Optional<Finished> found = stage.result(Finished.class);
                     Finished done = found.isPresent()
                             ? found.get()
-                            : train(name, on, stage, material, plan, seeds, network, origin.isPresent(), listener);
+                            : train(
+                                    name,
+                                    on,
+                                    stage,
+                                    material,
+                                    plan,
+                                    seeds,
+                                    network,
+                                    origin.isPresent(),
+                                    settings.stop(),
+                                    listener);
+                    directory.finish();
                     return new Report(
                             directory.root().toString(),
                             stage.model().toString(),
@@ -198,6 +210,7 @@ public final class TrainRun {
             Seeds seeds,
             Network network,
             boolean continued,
+            StopSignal stop,
             Consumer<EmEvent> listener)
             throws IOException {
         List<Annotated> documents = on == On.THOUGHTS
@@ -207,7 +220,7 @@ public final class TrainRun {
                 documents,
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),
                 seeds.shuffle(name));
-        Files.createDirectories(stage.path());
+        AtomicFiles.createDirectories(stage.path());
         float[] initial = network.initialWeights(seeds.initialWeights());
         LlamaConfig sizes = network.llama().config();
         NeuralModel model = network.model(material.tokenizer().controls(), plan.maxThought());
@@ -222,7 +235,16 @@ public final class TrainRun {
             before = Optional.of(measurement.raw(model));
         }
         Trainer.Result trained = ExpectationMaximisation.train(
-                network, seeds.seed(), name, dataset, plan.training(), initial, stage, Optional.empty(), listener);
+                network,
+                seeds.seed(),
+                name,
+                dataset,
+                plan.training(),
+                initial,
+                stage,
+                Optional.empty(),
+                stop,
+                listener);
         String digest = stage.writeModel(sizes, trained.weights(), material.tokenizer());
         network.llama().upload(trained.weights());
         Finished finished = new Finished(

@@ -27,12 +27,13 @@ import tools.jackson.databind.node.ObjectNode;
  * there whole or not at all; to resume is to look at what is there.
  *
  * <pre>
- * run.json                                     configuration and provenance
- * metrics.jsonl  metrics.csv  report.json      what was measured
- * lock                                         held while a process works here
+ * run.json                                     configuration and provenance, with its own digest
+ * metrics.jsonl                                what was measured, line by line, each with a checksum
+ * metrics.csv  report.json  report.txt  DONE   of a finished run; DONE holds the digests of all of the above
+ * lock                                         held while a process works here, and says by which
  * seeds/0/iterations/00/checkpoint/step-001000/{optimizer.safetensors, state.json, COMPLETE}
  *                      /model/{config.json, model.safetensors, tokenizer.json}
- *                      /result.json  DONE      DONE holds the digests of model and result
+ *                      /result.json  DONE      DONE holds the digests of model, result and thoughts
  * seeds/0/iterations/01/latents/part-00000.jsonl ...
  * seeds/0/baselines/oracle/...                 as an iteration
  * </pre>
@@ -42,6 +43,12 @@ public final class RunDirectory implements AutoCloseable {
     public static final String DONE = "DONE";
 
     private static final String RUN = "run.json";
+    private static final String METRICS = "metrics.jsonl";
+    private static final String CSV = "metrics.csv";
+    private static final String REPORT = "report.json";
+    private static final String TABLE = "report.txt";
+    private static final String[] STAGE = {"model", "result.json", "shown.json", "latents"};
+    private static final String[] SEALED = {RUN, METRICS, CSV, REPORT, TABLE, "report.html", "tensorboard"};
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(tools.jackson.databind.MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
             .enable(tools.jackson.databind.SerializationFeature.INDENT_OUTPUT)
@@ -74,51 +81,75 @@ public final class RunDirectory implements AutoCloseable {
             throw new EngineException.InvalidConfig(
                     "run: " + root + " holds a run; go on with it by --resume, or name another folder by --run");
         }
-        Files.createDirectories(root);
+        AtomicFiles.createDirectories(root);
         Path file = root.resolve("lock");
         FileChannel channel =
                 FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
-        FileLock lock = null;
         try {
-            lock = channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            // this very process works there: said below
-        }
-        if (lock == null) {
-            String owner = Files.readString(file).strip();
-            channel.close();
-            throw new EngineException.InvalidInput(
-                    "run: " + root + " is in use by " + (owner.isEmpty() ? "another process" : owner));
-        }
-        channel.truncate(0);
-        AtomicFiles.writeFully(
-                channel,
-                ByteBuffer.wrap(("process " + ProcessHandle.current().pid() + "\n").getBytes(StandardCharsets.UTF_8)));
-        try {
+            FileLock lock = null;
+            try {
+                lock = channel.tryLock();
+            } catch (OverlappingFileLockException e) {
+                // this very process works there: said below
+            }
+            if (lock == null) {
+                String owner = new String(Files.readAllBytes(file), StandardCharsets.UTF_8).strip();
+                throw new EngineException.InvalidInput("run: " + root + " is in use by "
+                        + (owner.isEmpty() ? "another process" : owner)
+                        + "; wait for it, or name another folder by --run");
+            }
+            channel.truncate(0);
+            AtomicFiles.writeFully(channel, ByteBuffer.wrap((owner() + "\n").getBytes(StandardCharsets.UTF_8)));
+            AtomicFiles.sweep(root);
             if (exists) {
                 differ(storedConfig(root), config);
+                // from here on the run changes; its seal is put on again at the end
+                Files.deleteIfExists(root.resolve(DONE));
             } else {
                 ObjectNode tree = JSON.createObjectNode();
+                tree.put("sha256", SelfDigest.EMPTY);
                 tree.set("config", JSON.readTree(config.toJson()));
                 tree.set("provenance", JSON.valueToTree(provenance));
-                AtomicFiles.write(root.resolve(RUN), JSON.writeValueAsString(tree) + "\n");
+                AtomicFiles.write(root.resolve(RUN), SelfDigest.seal(JSON.writeValueAsString(tree) + "\n"));
             }
-        } catch (RuntimeException | Error e) {
-            channel.close();
+            return new RunDirectory(root, channel, lock, exists);
+        } catch (IOException | RuntimeException | Error e) {
+            channel.close(); // and with it goes the lock
             throw e;
         }
-        return new RunDirectory(root, channel, lock, exists);
+    }
+
+    /** Who holds the lock, as a second process is told. */
+    private static String owner() {
+        ProcessHandle self = ProcessHandle.current();
+        String host;
+        try {
+            host = Files.readString(Path.of("/proc/sys/kernel/hostname")).strip();
+        } catch (IOException e) {
+            host = "this machine";
+        }
+        return "process " + self.pid() + " of " + System.getProperty("user.name") + " on " + host + ", since "
+                + self.info().startInstant().map(Object::toString).orElse("unknown");
+    }
+
+    /** Seals a finished run: {@code DONE} over what was measured and how. */
+    public void finish() throws IOException {
+        Manifest.write(root, DONE, SEALED);
     }
 
     /** The configuration of an existing run. */
     public static RunConfig storedConfig(Path root) {
         Path file = root.resolve(RUN);
+        byte[] bytes;
         try {
-            return RunConfig.fromJson(
-                    JSON.readTree(Files.readString(file)).path("config").toString());
+            bytes = Files.readAllBytes(file);
         } catch (IOException e) {
             throw new EngineException.InvalidInput(
                     "run: cannot read " + file + ": is " + root + " the folder of a run?", e);
+        }
+        String text = SelfDigest.open(bytes, file, "; it was changed or damaged after the run began");
+        try {
+            return RunConfig.fromJson(JSON.readTree(text).path("config").toString());
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(file + ": not JSON: " + e.getOriginalMessage(), e);
         }
@@ -167,17 +198,22 @@ public final class RunDirectory implements AutoCloseable {
 
     /** The file of one line of JSON per thing measured. */
     public Path metrics() {
-        return root.resolve("metrics.jsonl");
+        return root.resolve(METRICS);
     }
 
     /** The table of iterations and baselines. */
     public Path csv() {
-        return root.resolve("metrics.csv");
+        return root.resolve(CSV);
     }
 
     /** The final report, as {@code em --json} prints it. */
     public Path report() {
-        return root.resolve("report.json");
+        return root.resolve(REPORT);
+    }
+
+    /** The same for a person to read. */
+    public Path table() {
+        return root.resolve(TABLE);
     }
 
     /** Lets others in. */
@@ -196,14 +232,20 @@ public final class RunDirectory implements AutoCloseable {
     public record Verified(int files, List<String> problems) {}
 
     /**
-     * Checks the digest of everything in a run that has one: thoughts, checkpoints, models and results.
+     * Checks everything in a run against the digests and checksums it was written with: settings, measurements, thoughts, checkpoints,
+     * models and results, and the lists of digests themselves.
      *
      * @param progress told each path before it is checked
+     * @throws EngineException.InvalidInput if the folder holds no run
      */
     public static Verified verify(Path root, Consumer<Path> progress) throws IOException {
-        storedConfig(root);
         int files = 1;
         List<String> problems = new ArrayList<>();
+        try {
+            storedConfig(root);
+        } catch (EngineException.CorruptFile | EngineException.InvalidConfig e) {
+            problems.add(e.getMessage());
+        }
         List<Path> all;
         try (Stream<Path> walk = Files.walk(root)) {
             all = walk.sorted().toList();
@@ -213,20 +255,28 @@ public final class RunDirectory implements AutoCloseable {
             try {
                 if (name.startsWith("part-") && name.endsWith(".jsonl")) {
                     progress.accept(path);
-                    LatentPart.read(path, null);
                     files++;
-                } else if (name.startsWith("step-") && Files.isDirectory(path)) {
+                    LatentPart.read(path, null);
+                } else if (path.equals(root.resolve(METRICS))) {
                     progress.accept(path);
-                    Checkpoint.verify(path);
-                    files += 2;
+                    files++;
+                    MetricsLog.check(path, problems);
                 } else if (name.equals(DONE)) {
                     progress.accept(path);
-                    files += Manifest.verify(path.getParent(), DONE);
+                    files += path.getParent().equals(root)
+                            ? Manifest.check(root, DONE, problems, SEALED)
+                            : Manifest.check(path.getParent(), DONE, problems, STAGE);
+                } else if (Files.isDirectory(path)) {
+                    int found = Checkpoint.check(path, problems);
+                    if (found > 0) {
+                        progress.accept(path);
+                        files += found;
+                    }
                 }
             } catch (EngineException.CorruptFile e) {
                 problems.add(e.getMessage());
             }
         }
-        return new Verified(files, List.copyOf(problems));
+        return new Verified(files, problems.stream().distinct().toList());
     }
 }

@@ -1,7 +1,6 @@
 package subtext.train;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,7 +20,8 @@ import tools.jackson.databind.json.JsonMapper;
 /**
  * Training states on disk: a folder per checkpoint, {@code step-001000/{optimizer.safetensors, state.json, COMPLETE}}. The folder is
  * written under a temporary name, every file flushed, {@code COMPLETE} with the digests of the others last, then renamed. What is read is
- * checked against the digests; a damaged checkpoint is passed over for the one before it, of which at least one is kept.
+ * checked against the digests; a damaged checkpoint is passed over for the one before it, of which at least one is kept. The weights of a
+ * lowest development loss lie beside them in the same manner, {@code best-000100/{weights.safetensors, COMPLETE}}.
  *
  * <p>The weights are stored flat at full precision together with both moments, so a resumed training goes on with the same bits.
  */
@@ -29,6 +29,7 @@ public final class Checkpoint {
     static final String COMPLETE = "COMPLETE";
     private static final String TENSORS = "optimizer.safetensors";
     private static final String STATE = "state.json";
+    private static final String WEIGHTS = "weights.safetensors";
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
     /**
@@ -42,31 +43,82 @@ public final class Checkpoint {
 
     /** Writes a checkpoint into a folder of checkpoints and deletes all but the newest {@code keep}. */
     static Path write(Path folder, Content content, int keep) throws IOException {
-        Files.createDirectories(folder);
-        for (Path leftover : list(folder, ".")) {
-            delete(leftover); // of a write that was killed
-        }
-        String name = String.format("step-%06d", content.state().step());
-        Path temporary = folder.resolve("." + name + AtomicFiles.TEMPORARY);
-        Files.createDirectories(temporary);
         List<Long> shape = List.of((long) content.weights().length);
-        Safetensors.write(
-                temporary.resolve(TENSORS),
-                List.of(
-                        Safetensors.Entry.floats("weights", Safetensors.Type.F32, shape, content.weights(), 0),
-                        Safetensors.Entry.floats("m", Safetensors.Type.F32, shape, content.firstMoment(), 0),
-                        Safetensors.Entry.floats("v", Safetensors.Type.F32, shape, content.secondMoment(), 0)),
-                Map.of());
-        AtomicFiles.write(temporary.resolve(STATE), JSON.writeValueAsString(content.state()));
-        Manifest.write(temporary, COMPLETE, TENSORS, STATE);
-        Path target = folder.resolve(name);
-        if (Files.exists(target)) {
-            delete(target); // a damaged one of the same step that was passed over
-        }
-        AtomicFiles.move(temporary, target);
+        Path target = seal(folder, String.format("step-%06d", content.state().step()), temporary -> {
+            Safetensors.write(
+                    temporary.resolve(TENSORS),
+                    List.of(
+                            Safetensors.Entry.floats("weights", Safetensors.Type.F32, shape, content.weights(), 0),
+                            Safetensors.Entry.floats("m", Safetensors.Type.F32, shape, content.firstMoment(), 0),
+                            Safetensors.Entry.floats("v", Safetensors.Type.F32, shape, content.secondMoment(), 0)),
+                    Map.of());
+            AtomicFiles.write(temporary.resolve(STATE), JSON.writeValueAsString(content.state()));
+            Manifest.write(temporary, COMPLETE, TENSORS, STATE);
+        });
         List<Path> all = list(folder, "step-");
         for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
             delete(old);
+        }
+        return target;
+    }
+
+    /** Writes the weights of the lowest development loss; those of the best before stay, as an older checkpoint may still name them. */
+    static void writeBest(Path folder, int step, float[] weights) throws IOException {
+        seal(folder, best(step), temporary -> {
+            Safetensors.write(
+                    temporary.resolve(WEIGHTS),
+                    List.of(Safetensors.Entry.floats(
+                            "weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
+                    Map.of());
+            Manifest.write(temporary, COMPLETE, WEIGHTS);
+        });
+    }
+
+    /**
+     * Reads what {@link #writeBest} wrote.
+     *
+     * @throws EngineException.CorruptFile if it is missing or damaged
+     */
+    static float[] readBest(Path folder, int step) throws IOException {
+        verify(folder.resolve(best(step)));
+        try (Safetensors tensors = Safetensors.open(folder.resolve(best(step)).resolve(WEIGHTS))) {
+            return tensors.floats("weights");
+        }
+    }
+
+    private static String best(int step) {
+        return String.format("best-%06d", step);
+    }
+
+    @FunctionalInterface
+    private interface Body {
+        void write(Path temporary) throws IOException;
+    }
+
+    /** Writes a folder under a temporary name and renames it; if anything fails, what was there before is as it was. */
+    private static Path seal(Path folder, String name, Body body) throws IOException {
+        AtomicFiles.createDirectories(folder);
+        for (Path leftover : list(folder, ".")) {
+            delete(leftover); // of a write that was killed
+        }
+        Path temporary = folder.resolve("." + name + AtomicFiles.TEMPORARY);
+        Path target = folder.resolve(name);
+        try {
+            Files.createDirectory(temporary);
+            body.write(temporary);
+            if (Files.exists(target)) {
+                delete(target); // a damaged one of the same step that was passed over
+            }
+            AtomicFiles.move(temporary, target);
+        } catch (IOException | RuntimeException e) {
+            try {
+                if (Files.exists(temporary)) {
+                    delete(temporary);
+                }
+            } catch (IOException | RuntimeException again) {
+                e.addSuppressed(again); // the next write tries once more
+            }
+            throw e;
         }
         return target;
     }
@@ -114,7 +166,26 @@ public final class Checkpoint {
      * @throws EngineException.CorruptFile naming the file that is missing or damaged
      */
     public static void verify(Path checkpoint) throws IOException {
-        Manifest.verify(checkpoint, COMPLETE);
+        Manifest.verify(checkpoint, COMPLETE, entries(checkpoint));
+    }
+
+    /**
+     * Whether a folder is a checkpoint, or the weights of a lowest development loss; then its digests are checked.
+     *
+     * @param problems gets a line for each file that is missing or damaged
+     * @return how many files were checked, 0 if it is none
+     */
+    public static int check(Path folder, List<String> problems) throws IOException {
+        String name = folder.getFileName().toString();
+        return name.matches("(step|best)-\\d{6,}") && Files.isDirectory(folder)
+                ? Manifest.check(folder, COMPLETE, problems, entries(folder))
+                : 0;
+    }
+
+    private static String[] entries(Path folder) {
+        return folder.getFileName().toString().startsWith("best-")
+                ? new String[] {WEIGHTS}
+                : new String[] {TENSORS, STATE};
     }
 
     private static List<Path> list(Path folder, String prefix) throws IOException {
@@ -129,14 +200,12 @@ public final class Checkpoint {
     /** Deletes a folder and what is in it; {@code COMPLETE} first, so that a half-deleted checkpoint is not taken for a whole one. */
     static void delete(Path folder) throws IOException {
         Files.deleteIfExists(folder.resolve(COMPLETE));
+        List<Path> inside;
         try (Stream<Path> entries = Files.walk(folder)) {
-            entries.sorted(Comparator.reverseOrder()).forEach(entry -> {
-                try {
-                    Files.delete(entry);
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            });
+            inside = entries.sorted(Comparator.reverseOrder()).toList();
+        }
+        for (Path entry : inside) {
+            Files.delete(entry);
         }
     }
 }

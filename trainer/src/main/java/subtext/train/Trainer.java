@@ -1,11 +1,9 @@
 package subtext.train;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
@@ -13,9 +11,9 @@ import subtext.bindings.EngineException;
 import subtext.data.BatchLoader;
 import subtext.data.Cursor;
 import subtext.data.Sequence;
-import subtext.io.Safetensors;
 import subtext.model.Llama;
 import subtext.model.PackedBatch;
+import subtext.run.StopSignal;
 
 /**
  * The training loop: load, forward and backward in micro-batches, norm, guard, clip, update, save. A training is a function of (initial
@@ -31,10 +29,21 @@ public final class Trainer {
 
     private final Llama model;
     private final AdamW optimizer;
+    private final StopSignal stop;
 
+    /** A trainer that goes on to the end. */
     public Trainer(Llama model, AdamW optimizer) {
+        this(model, optimizer, new StopSignal());
+    }
+
+    /**
+     * @param optimizer of the model
+     * @param stop looked at after every step
+     */
+    public Trainer(Llama model, AdamW optimizer, StopSignal stop) {
         this.model = model;
         this.optimizer = optimizer;
+        this.stop = stop;
     }
 
     /**
@@ -55,6 +64,7 @@ public final class Trainer {
      * @param folder of the checkpoints; where it holds one, training goes on from it
      * @param stopping early stopping, if wanted
      * @param listener told what happens
+     * @throws EngineException.Stopped if it was asked for; a checkpoint of the last step is then written
      * @throws EngineException.NonFiniteLoss if loss or gradient is not finite; the weights are then as before the step
      */
     public Result train(
@@ -92,7 +102,8 @@ public final class Trainer {
                 measured = true;
             }
             boolean due = plan.checkpointEvery() > 0 && state.step() % plan.checkpointEvery() == 0;
-            if (due || measured || state.step() == plan.steps()) {
+            boolean asked = stop.requested().isPresent() && state.step() < plan.steps();
+            if (due || measured || asked || state.step() == plan.steps()) {
                 Path written = Checkpoint.write(
                         folder,
                         new Checkpoint.Content(
@@ -101,11 +112,12 @@ public final class Trainer {
                 saved = state.step();
                 listener.accept(new TrainEvent.Saved(saved, written));
             }
+            if (asked) {
+                stop.check("after step " + state.step() + " of " + plan.steps() + ", saved in " + folder);
+            }
         }
         if (stopping.isPresent() && state.bestStep() > 0) {
-            try (Safetensors best = Safetensors.open(best(folder, state.bestStep()))) {
-                return new Result(state, best.floats("weights"), state.bestStep());
-            }
+            return new Result(state, Checkpoint.readBest(folder, state.bestStep()), state.bestStep());
         }
         return new Result(state, optimizer.weights(), state.step());
     }
@@ -175,14 +187,7 @@ public final class Trainer {
         if (!best) {
             return state;
         }
-        Files.createDirectories(folder);
-        float[] weights = optimizer.weights();
-        Safetensors.write(
-                best(folder, state.step()),
-                List.of(Safetensors.Entry.floats(
-                        "weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
-                Map.of());
-        // the file of the best before stays: a kill before the next checkpoint goes back to a state that still names it
+        Checkpoint.writeBest(folder, state.step(), optimizer.weights());
         return new TrainState(
                 state.step(),
                 state.updates(),
@@ -209,10 +214,6 @@ public final class Trainer {
             weight += batch.weight();
         }
         return sum / weight;
-    }
-
-    private static Path best(Path folder, int step) {
-        return folder.resolve(String.format("best-%06d.safetensors", step));
     }
 
     /** A batch ready to be staged. */

@@ -8,12 +8,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.em.EmEvent;
 import subtext.em.EmRun;
 import subtext.em.EmSettings;
 import subtext.run.RunConfig;
+import subtext.run.RunDirectory;
 
 /** The page of a run holds what the run found, at any moment of it, and nothing of a corpus becomes markup. */
 class HtmlReportTest {
@@ -84,8 +86,7 @@ class HtmlReportTest {
     @Test
     void aRunThatHasOnlyBegunIsAPageToo() throws IOException {
         Path run = folder.resolve("c");
-        Files.createDirectories(run);
-        Files.writeString(run.resolve("run.json"), "{\"config\":" + TINY.toJson() + ",\"provenance\":{}}");
+        RunDirectory.open(run, false, TINY, Map.of()).close();
         assertThat(HtmlReport.page(RunView.read(run))).contains("Under way");
     }
 

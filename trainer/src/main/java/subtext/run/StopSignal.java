@@ -1,0 +1,37 @@
+package subtext.run;
+
+import java.util.Optional;
+import subtext.bindings.EngineException;
+
+/**
+ * The wish that a run stop at the next point where it can be taken up again: set by any thread, looked at by the run's own between steps,
+ * between parts and between stages. It is not an interrupt, because those close the files that are being written.
+ */
+public final class StopSignal {
+    private volatile String cause;
+
+    /** Asks to stop; the first cause stays. */
+    public synchronized void request(String why) {
+        if (cause == null) {
+            cause = why;
+        }
+    }
+
+    /** Why to stop, if it was asked for. */
+    public Optional<String> requested() {
+        return Optional.ofNullable(cause);
+    }
+
+    /**
+     * Stops here, if it was asked for.
+     *
+     * @param where what is done and safe on disk
+     * @throws EngineException.Stopped naming cause and place
+     */
+    public void check(String where) {
+        String why = cause;
+        if (why != null) {
+            throw new EngineException.Stopped("stopped by " + why + " " + where + "; go on with --resume");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+package subtext.em;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import subtext.bindings.EngineException;
+import subtext.random.Draws;
+import subtext.run.RunConfig;
+import subtext.run.RunDirectory;
+import subtext.run.StopSignal;
+
+/** Every kind of file of a run, changed by one bit or cut off somewhere: {@code verify} finds it and names the file. */
+class DamageTest {
+    private static final RunConfig TINY = RunConfig.preset("smoke")
+            .with("device.backend", "cpu")
+            .with("training.steps", "6")
+            .with("training.checkpointEvery", "3")
+            .with("em.iterations", "1")
+            .with("baselines", "raw-total-flop-match");
+
+    @TempDir
+    Path folder;
+
+    private Path run() {
+        Path root = folder.resolve("run");
+        EmRun.start(new EmSettings(root, false, false, TINY), event -> {});
+        return root;
+    }
+
+    /** One file of each kind by its name without numbers. */
+    private static Map<String, Path> kinds(Path root) throws IOException {
+        Map<String, Path> kinds = new LinkedHashMap<>();
+        try (Stream<Path> files = Files.walk(root)) {
+            files.filter(Files::isRegularFile)
+                    .filter(file -> !file.endsWith("lock")) // says who works there, and nothing of the run
+                    .sorted()
+                    .forEach(file -> kinds.putIfAbsent(
+                            root.relativize(file).getNameCount()
+                                    + file.getFileName().toString().replaceAll("\\d+", "#"),
+                            file));
+        }
+        return kinds;
+    }
+
+    private void damage(int count) throws IOException {
+        Path root = run();
+        assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
+        Map<String, Path> kinds = kinds(root);
+        assertThat(kinds.keySet().stream().map(kind -> kind.substring(1)))
+                .contains(
+                        "run.json",
+                        "metrics.jsonl",
+                        "metrics.csv",
+                        "report.json",
+                        "report.txt",
+                        "DONE",
+                        "COMPLETE",
+                        "state.json",
+                        "optimizer.safetensors",
+                        "weights.safetensors",
+                        "model.safetensors",
+                        "config.json",
+                        "tokenizer.json",
+                        "generation_config.json",
+                        "result.json",
+                        "part-#.jsonl");
+        List<Path> files = List.copyOf(kinds.values());
+        Draws draws = new Draws(6);
+        for (int i = 0; i < count; i++) {
+            Path file = files.get(i % files.size());
+            byte[] whole = Files.readAllBytes(file);
+            byte[] damaged;
+            if (i / files.size() % 4 == 3) {
+                damaged = Arrays.copyOf(whole, draws.below(whole.length));
+            } else {
+                damaged = whole.clone();
+                damaged[draws.below(whole.length)] ^= (byte) (1 << draws.below(8));
+            }
+            Files.write(file, damaged);
+            assertThat(RunDirectory.verify(root, path -> {}).problems())
+                    .as("case %d: %s, %d bytes of %d", i, file, damaged.length, whole.length)
+                    .isNotEmpty()
+                    // a digest that was changed is found where it is compared: the line names the file and the list
+                    .anyMatch(problem -> problem.startsWith(file.getParent().toString())
+                            && problem.contains(file.getFileName().toString()));
+            Files.write(file, whole);
+        }
+        assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
+        System.out.printf("%d cases over %d kinds of file: all found and named%n", count, files.size());
+    }
+
+    @Test
+    void damageIsFoundAndNamed() throws IOException {
+        damage(120);
+    }
+
+    @Tag("slow")
+    @Test
+    void twoThousandDamagesAreFoundAndNamed() throws IOException {
+        damage(2000);
+    }
+
+    /** A missing file is damage too. */
+    @Test
+    void everyMissingFileIsNamed() throws IOException {
+        Path root = run();
+        for (Path file : kinds(root).values()) {
+            if (file.endsWith("DONE")) {
+                continue; // a run or a stage without it is one that is not finished
+            }
+            byte[] whole = Files.readAllBytes(file);
+            Files.delete(file);
+            if (file.endsWith("run.json")) {
+                assertThatThrownBy(() -> RunDirectory.verify(root, path -> {}))
+                        .isInstanceOf(EngineException.InvalidInput.class);
+            } else {
+                assertThat(RunDirectory.verify(root, path -> {}).problems())
+                        .as("%s", file)
+                        .isNotEmpty();
+            }
+            Files.write(file, whole);
+        }
+    }
+
+    /** Asked to stop at any event, a run saves, says so, and taken up again ends with no line of its metrics written twice. */
+    @Test
+    void askedToStopARunSavesAndGoesOn() throws IOException {
+        Path whole = run();
+        List<String> lines = measured(whole);
+        for (int at : new int[] {2, 5, 9, 12, 16, 23}) {
+            Path root = folder.resolve("stopped-" + at);
+            StopSignal stop = new StopSignal();
+            int[] seen = {0};
+            assertThatThrownBy(() -> EmRun.start(new EmSettings(root, false, false, TINY, stop), event -> {
+                        if (seen[0]++ == at) {
+                            stop.request("SIGTERM");
+                        }
+                    }))
+                    .as("at event %d", at)
+                    .isInstanceOf(EngineException.Stopped.class)
+                    .hasMessageContaining("SIGTERM")
+                    .hasMessageContaining("--resume");
+            assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
+            EmRun.start(new EmSettings(root, true, false, TINY), event -> {});
+            assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
+            List<String> found = measured(root);
+            assertThat(found).doesNotHaveDuplicates().containsExactlyInAnyOrderElementsOf(lines);
+            assertThat(models(root)).isEqualTo(models(whole));
+        }
+    }
+
+    /** What each line of the metrics is of; how long it took differs from run to run. */
+    private static List<String> measured(Path root) throws IOException {
+        return Files.readAllLines(root.resolve("metrics.jsonl")).stream()
+                .filter(line -> line.matches("\\{\"event\":\"(step|latents|iteration|baseline|finished)\".*"))
+                .map(line -> line.replaceAll("[^,]*(econd|crc32c)[^,}]*", ""))
+                .map(line -> line.replaceFirst(",\"(loss|accuracy|elbo|nll|chunks|steps)\".*", ""))
+                .toList();
+    }
+
+    private static List<String> models(Path root) throws IOException {
+        try (Stream<Path> files = Files.walk(root.resolve("seeds"))) {
+            return files.filter(file -> file.endsWith("model/model.safetensors"))
+                    .sorted()
+                    .map(file -> {
+                        try {
+                            return root.relativize(file) + " " + subtext.io.Digest.of(file);
+                        } catch (IOException e) {
+                            throw new java.io.UncheckedIOException(e);
+                        }
+                    })
+                    .toList();
+        }
+    }
+}
