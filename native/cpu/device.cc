@@ -1,6 +1,7 @@
 // Device, memory, events: the part of subtext.h that is not arithmetic.
 #include "device.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -15,6 +16,7 @@
 namespace {
 
 constexpr size_t kAlignment = 256;
+constexpr size_t kHugePage = 2u << 20;
 constexpr int32_t kMostThreads = 1024;
 
 int64_t nowNanos() {
@@ -39,13 +41,24 @@ void copyText(char* to, int64_t capacity, const std::string& text) {
     to[n] = 0;
 }
 
+/// Memory for `bytes`, or nullptr. Large blocks begin at a huge page and ask for huge pages: a strip of a matrix walks many rows, and
+/// with pages of 4 KiB each row is another entry of the TLB. A system that gives none gives what it has.
+void* obtain(size_t bytes) {
+    const bool large = bytes >= 4 * kHugePage;
+    void* p = nullptr;
+    if (posix_memalign(&p, large ? kHugePage : kAlignment, bytes ? bytes : 1)) return nullptr;
+#ifdef MADV_HUGEPAGE
+    if (large) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
 st_status allocate(st_device* device, std::unordered_map<void*, int64_t>& blocks, void** memory, int64_t bytes, const char* what) {
     if (!device) return ST_INVALID_ARGUMENT;
     if (!memory) return device->fail(ST_INVALID_ARGUMENT, "%s: memory must not be NULL", what);
     *memory = nullptr;
     if (bytes < 0) return device->fail(ST_INVALID_ARGUMENT, "%s: bytes must not be negative, got %lld", what, (long long)bytes);
-    void* p = nullptr;
-    if (posix_memalign(&p, kAlignment, bytes ? static_cast<size_t>(bytes) : 1)) p = nullptr;
+    void* p = obtain(static_cast<size_t>(bytes));
     if (!p) {
         return device->fail(ST_OUT_OF_MEMORY, "%s: no %lld bytes of host memory; a smaller batch or model needs less", what,
                             (long long)bytes);
