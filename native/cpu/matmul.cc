@@ -18,32 +18,80 @@ enum Layout { nt = 0, nn = 1, tn = 2 };
 template <class T>
 struct Blocking {
     static constexpr int64_t panel = kTileVectors * V<T>::lanes;
-    static constexpr int64_t depth = 384;  // k per block: a strip of a (12 x 384 f32) stays in the first-level cache
+    static constexpr int64_t depth = 384;  // most k per block: a strip of a (12 x 384 f32) stays in the first-level cache
     static constexpr int64_t widest = sizeof(T) == 4 ? 256 : 128;
-    static constexpr int64_t stripStride = depth + 16;  // not a power of two, so that the rows of a strip meet different cache sets
+    static constexpr int64_t room = 768 * widest;           // of packed b: a part of the second-level cache
+    static constexpr int64_t stripStride = depth + 16;      // not a power of two, so that the rows of a strip meet different cache sets
+    static constexpr int64_t group = 96 / kTileRows;        // strips of a^T packed together: whole lines of its rows are read
+    static constexpr int64_t groupStride = kTileRows * depth + 16;
     static constexpr int64_t header = 64;
-    static constexpr int64_t bBytes = depth * widest * sizeof(T);
-    static constexpr int64_t aBytes = (kTileRows * stripStride + 64) * sizeof(T);
+    static constexpr int64_t bBytes = room * sizeof(T);
+    static constexpr int64_t aBytes = (group * groupStride > kTileRows * stripStride ? group * groupStride : kTileRows * stripStride) *
+                                          sizeof(T) + 64 * sizeof(T);
 };
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/// k per block: K in equal parts.
+template <class T>
+int64_t depthOf(int64_t K) {
+    return K <= Blocking<T>::depth ? K : ceilDiv(ceilDiv(K, ceilDiv(K, Blocking<T>::depth)), 16) * 16;
+}
+
+/// Whether all of K of a task's columns of b is packed at once and kept from task to task.
+template <class T>
+bool keepsColumns(int64_t K, int64_t columns) {
+    return K * (ceilDiv(columns, Blocking<T>::panel) * Blocking<T>::panel) <= Blocking<T>::room;
+}
+
+/// Cuts c into tasks: blocks large enough that packing is a few per cent of the work, and as many for one thread as for the other.
 template <class S>
 void matmulPlan(MatmulPlan* plan, int32_t threads) {
     typedef real<S> T;
     typedef Blocking<T> B;
-    const int64_t wanted = threads > 1 ? 4 * threads : 1;
-    plan->columns = least(ceilDiv(plan->N, B::panel) * B::panel, B::widest);
-    int64_t strips = 32;
-    const auto tasks = [&] { return ceilDiv(plan->M, strips * kTileRows) * ceilDiv(plan->N, plan->columns); };
-    while (strips > 4 && tasks() < wanted) strips /= 2;
-    while (plan->columns > B::panel && tasks() < least(wanted, 2 * threads)) {
-        plan->columns = ceilDiv(plan->columns / 2, B::panel) * B::panel;
+    const int64_t M = plan->M, N = plan->N, K = plan->K;
+    const auto columnsOf = [&](int64_t parts) { return ceilDiv(ceilDiv(N, parts), B::panel) * B::panel; };
+    const auto rowsOf = [&](int64_t parts) { return ceilDiv(ceilDiv(M, parts), kTileRows) * kTileRows; };
+    const auto even = [&](int64_t tasks) { return tasks % threads == 0 || tasks >= 16 * threads; };
+    int64_t columns = least(columnsOf(1), B::widest), rows;
+    if (plan->layout == tn) {
+        rows = rowsOf(ceilDiv(M, 768));
+        columns = columnsOf(ceilDiv(N, B::widest));
+        while (!even(ceilDiv(M, rows) * ceilDiv(N, columns)) && most(rows, columns) > 64) {
+            if (rows > columns) rows = rowsOf(ceilDiv(M, rows) + 1);
+            else columns = columnsOf(ceilDiv(N, columns) + 1);
+        }
+    } else {
+        if (!keepsColumns<T>(K, columns) && keepsColumns<T>(K, 2 * B::panel)) columns = B::room / K / B::panel * B::panel;
+        columns = columnsOf(ceilDiv(N, columns));
+        const bool kept = keepsColumns<T>(K, columns);
+        const int64_t wanted = threads > 1 ? 4 * threads : 1;
+        if (threads > 1 && M <= 2048 && M >= 192) {  // each thread packs columns of its own, if they can be shared out evenly
+            int64_t parts = ceilDiv(N, columns);
+            const auto across = [&] { return ceilDiv(N, columnsOf(parts)); };
+            while (columnsOf(parts) > 3 * B::panel && !(even(across()) && across() >= 2 * threads)) parts++;
+            if (even(across())) columns = columnsOf(parts);
+        }
+        const int64_t across = ceilDiv(N, columns);
+        const bool rests = plan->residual || sizeof(S) < sizeof(T);  // running values may be in scratch
+        const int64_t tallest = rests ? 384 : kept ? 1024 : 2048;
+        int64_t parts = ceilDiv(M, tallest);
+        while (!even(across * parts) || across * parts < 2 * threads) {
+            if (rowsOf(parts + 1) < 4 * kTileRows) break;
+            parts++;
+        }
+        rows = rowsOf(parts);
+        while (rows > 4 * kTileRows && ceilDiv(M, rows) * across < least(wanted, 2 * threads)) rows = rowsOf(ceilDiv(M, rows) + 1);
+        while (columns > B::panel && ceilDiv(M, rows) * ceilDiv(N, columns) < least(wanted, 2 * threads)) {
+            columns = ceilDiv(columns / 2, B::panel) * B::panel;
+        }
     }
-    plan->rows = strips * kTileRows;
-    plan->tasks = tasks();
-    plan->scratchBytes = B::header + B::bBytes + B::aBytes + plan->rows * plan->columns * static_cast<int64_t>(sizeof(T));
+    plan->rows = rows;
+    plan->columns = columns;
+    plan->tasks = ceilDiv(M, rows) * ceilDiv(N, columns);
+    plan->scratchBytes = B::header + B::bBytes + B::aBytes + rows * columns * static_cast<int64_t>(sizeof(T));
 }
 
 /// Columns first .. first + count - 1 of b, k0 .. k0 + depth - 1, as panels [panel][k][Blocking::panel].
@@ -64,15 +112,18 @@ void packB(real<S>* to, const MatmulPlan* plan, int64_t first, int64_t count, in
     }
 }
 
-/// Rows first .. first + rows - 1 of a^T as [k][kTileRows].
+/// Rows first .. first + rows - 1 of a^T, k0 .. k0 + depth - 1, as strips [strip][k][kTileRows], Blocking::groupStride apart.
 template <class S>
-void packColumns(real<S>* to, const S* a, int64_t lda, int64_t first, int64_t M, int64_t k0, int64_t depth) {
+void packColumns(real<S>* to, const S* a, int64_t M, int64_t first, int64_t rows, int64_t k0, int64_t depth) {
     typedef real<S> T;
     constexpr int64_t L = V<T>::lanes;
     for (int64_t k = 0; k < depth; k++) {
-        const S* row = a + (k0 + k) * lda + first;
-        // k and i ascend: what a vector spills beyond its row is overwritten
-        for (int64_t i = 0; i < kTileRows && first + i < M; i += L) store(to + k * kTileRows + i, load(row + i, least(L, M - first - i)));
+        const S* row = a + (k0 + k) * M + first;
+        T* strip = to + k * kTileRows;
+        // k and i ascend: what a vector spills beyond its row is overwritten, and behind a strip there is room
+        for (int64_t r = 0; r < rows; r += kTileRows, strip += Blocking<T>::groupStride) {
+            for (int64_t i = r; i < r + kTileRows && first + i < M; i += L) store(strip + i - r, load(row + i, least(L, M - first - i)));
+        }
     }
 }
 
@@ -89,30 +140,34 @@ void finish(C* c, const C* residual, int64_t ldc, const T* acc, int64_t ldacc, i
 }
 
 template <class T, AWalk WALK>
-void runStrip(T* c, int64_t ldc, int64_t rows, int64_t columns, int64_t depth, const T* a, int64_t lda, const T* packed, bool add) {
+void runStrip(T* c, int64_t ldc, int64_t rows, int64_t columns, int64_t depth, const T* a, int64_t lda, const T* packed, bool add,
+              Around<T> around) {
     constexpr int64_t L = V<T>::lanes, P = Blocking<T>::panel;
     for (int64_t n = 0; n < columns; n += P, packed += P * depth) {
         if (columns - n >= P) {
-            strip<T, kTileRows, kTileVectors, WALK, true>(c + n, ldc, rows, depth, a, lda, packed, P, L, add);
+            strip<T, kTileRows, kTileVectors, WALK, true>(c + n, ldc, rows, depth, a, lda, packed, P, L, add, around);
         } else {
+            Around<T> here = around;
             for (int64_t j = 0; n + j < columns; j += L) {
                 const int64_t last = columns - n - j;
-                if (last >= L) strip<T, kTileRows, 1, WALK, true>(c + n + j, ldc, rows, depth, a, lda, packed + j, P, L, add);
-                else strip<T, kTileRows, 1, WALK, false>(c + n + j, ldc, rows, depth, a, lda, packed + j, P, last, add);
+                if (last >= L) strip<T, kTileRows, 1, WALK, true>(c + n + j, ldc, rows, depth, a, lda, packed + j, P, L, add, here);
+                else strip<T, kTileRows, 1, WALK, false>(c + n + j, ldc, rows, depth, a, lda, packed + j, P, last, add, here);
+                here.from += L;
+                if (here.residual) here.residual += L;
             }
         }
+        around.from += P;
+        if (around.residual) around.residual += P;
     }
 }
 
-/// Asks for the lines of `rows` rows of `bytes` bytes: the next strip comes from far while this one is computed.
-ST_INLINE void prefetchRows(const void* first, int64_t stride, int64_t rows, int64_t bytes) {
-    for (int64_t i = 0; i < rows; i++) {
-        const char* row = static_cast<const char*>(first) + i * stride;
-        for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b, 0, 2);
-    }
+template <class S>
+Ahead block(const S* first, int64_t rows, int64_t columns, int64_t pitch) {
+    constexpr int64_t bytes = sizeof(S);
+    return {reinterpret_cast<const char*>(first), rows, columns * bytes, pitch * bytes, 0};
 }
 
-struct Held {  // which block of b the thread's scratch holds
+struct Held {  // which block of b the thread's scratch holds; k0 = -1: all of K
     int64_t serial, block, k0;
 };
 
@@ -126,48 +181,71 @@ void matmul(const MatmulPlan* plan, int64_t from, int64_t to, void* scratch) {
     T* rest = reinterpret_cast<T*>(reinterpret_cast<char*>(packedA) + B::aBytes);
 
     const int64_t M = plan->M, N = plan->N, K = plan->K;
-    const int64_t downwards = ceilDiv(M, plan->rows);
-    const bool oneBlock = K <= B::depth;
-    const bool real32 = sizeof(S) == sizeof(T) || plan->wide || plan->layout == tn;  // c is T
-    const bool direct = real32 && !plan->residual;
-    const bool rowsFit = sizeof(S) == sizeof(T) && K * static_cast<int64_t>(sizeof(T)) <= 2048;
+    const int64_t downwards = ceilDiv(M, plan->rows), deep = depthOf<T>(K);
+    const bool oneBlock = K <= deep, transposed = plan->layout == tn, kept = !transposed && keepsColumns<T>(K, plan->columns);
+    const bool real32 = sizeof(S) == sizeof(T) || plan->wide || transposed;  // c is T
+    const bool direct = real32 && (!plan->residual || oneBlock || plan->residual != plan->c);  // running values rest in c
+    // rows of a as they are, unless they are so far apart that they meet in few cache sets
+    const int64_t pitch = K * static_cast<int64_t>(sizeof(T));
+    const bool inPlace = sizeof(S) == sizeof(T) && (pitch <= 2048 || pitch % 2048 != 0);
+    const int64_t groupRows = (transposed ? B::group : 1) * kTileRows;
     const S* a = static_cast<const S*>(plan->a);
 
     for (int64_t task = from; task < to; task++) {
         const int64_t n0 = task / downwards * plan->columns, columns = least(plan->columns, N - n0);
         const int64_t m0 = task % downwards * plan->rows, rows = least(plan->rows, M - m0);
-        for (int64_t k0 = 0; k0 < K || k0 == 0; k0 += B::depth) {
-            const int64_t depth = least(B::depth, K - k0);
-            const bool last = k0 + B::depth >= K;
-            if (held->serial != plan->serial || held->block != n0 || held->k0 != k0) {
+        const int64_t padded = ceilDiv(columns, B::panel) * B::panel;
+        if (kept && (held->serial != plan->serial || held->block != n0 || held->k0 != -1)) {
+            for (int64_t k0 = 0; k0 < K; k0 += deep) packB<S>(packedB + k0 * padded, plan, n0, columns, k0, least(deep, K - k0));
+            *held = {plan->serial, n0, -1};
+        }
+        for (int64_t k0 = 0; k0 < K || k0 == 0; k0 += deep) {
+            const int64_t depth = least(deep, K - k0);
+            const bool last = k0 + deep >= K, add = k0 > 0 || transposed;
+            const T* b = kept ? packedB + k0 * padded : packedB;
+            if (!kept && (held->serial != plan->serial || held->block != n0 || held->k0 != k0)) {
                 packB<S>(packedB, plan, n0, columns, k0, depth);
                 *held = {plan->serial, n0, k0};
             }
-            for (int64_t i = 0; i < rows; i += kTileRows) {
-                const int64_t r = least(kTileRows, rows - i);
-                T* c = direct ? static_cast<T*>(plan->c) + (m0 + i) * N + n0 : rest + (oneBlock ? 0 : i * plan->columns);
-                const int64_t ldc = direct ? N : plan->columns;
-                const bool add = k0 > 0 || plan->layout == tn;
-                const int64_t following = least(kTileRows, rows - i - r);
-                if (plan->layout != tn) prefetchRows(a + (m0 + i + r) * K + k0, K * sizeof(S), following, depth * sizeof(S));
-                if (add && direct) prefetchRows(c + r * ldc, ldc * sizeof(T), following, columns * sizeof(T));
-                if (plan->layout == tn) {
-                    packColumns<S>(packedA, a, M, m0 + i, M, k0, depth);
-                    runStrip<T, AWalk::columns>(c, ldc, r, columns, depth, packedA, kTileRows, packedB, add);
-                } else if (rowsFit) {
-                    runStrip<T, AWalk::rows>(c, ldc, r, columns, depth, reinterpret_cast<const T*>(a) + (m0 + i) * K + k0, K,
-                                             packedB, add);
-                } else {
-                    copyRows(packedA, B::stripStride, a + (m0 + i) * K + k0, K, r, depth);
-                    runStrip<T, AWalk::rows>(c, ldc, r, columns, depth, packedA, B::stripStride, packedB, add);
+            // while this block is computed, the next one of b comes nearer
+            Ahead far;
+            if (!kept && !last && rows >= 4 * kTileRows) {
+                const int64_t next = least(deep, K - k0 - depth);
+                const S* at = static_cast<const S*>(plan->b);
+                far = plan->layout == nt ? block(at + n0 * K + k0 + depth, columns, next, K) : block(at + (k0 + depth) * N + n0, next, columns, N);
+            }
+            for (int64_t g = 0; g < rows; g += groupRows) {
+                const int64_t here = least(groupRows, rows - g), following = least(groupRows, rows - g - here), m = m0 + g + here;
+                if (transposed) packColumns<S>(packedA, a, M, m0 + g, here, k0, depth);
+                Ahead near;
+                if (following > 0) {
+                    near = transposed ? block(a + k0 * M + m, depth, following, M) : block(a + m * K + k0, following, depth, K);
+                } else if (transposed && !last) {  // the first group of the next block
+                    near = block(a + (k0 + depth) * M + m0, least(deep, K - k0 - depth), least(groupRows, rows), M);
                 }
-                if (last && !direct) {
-                    const int64_t at = (m0 + i) * N + n0;
-                    if (real32) {
-                        finish(static_cast<T*>(plan->c) + at, static_cast<const T*>(plan->residual) + at, N, c, ldc, r, columns);
+                for (int64_t i = g; i < g + here; i += kTileRows) {
+                    const int64_t r = least(kTileRows, rows - i), at = (m0 + i) * N + n0;
+                    T* resting = direct ? static_cast<T*>(plan->c) + at : rest + (oneBlock ? 0 : i * plan->columns);
+                    const int64_t ldrest = direct ? N : plan->columns;
+                    Around<T> around = {resting, ldrest, nullptr, &near, &far};
+                    if (direct && last && plan->residual) around.residual = static_cast<const T*>(plan->residual) + at;
+                    if (transposed) {
+                        const T* packed = packedA + (i - g) / kTileRows * B::groupStride;
+                        runStrip<T, AWalk::columns>(resting, ldrest, r, columns, depth, packed, kTileRows, b, add, around);
+                    } else if (inPlace) {
+                        const T* rowsOfA = reinterpret_cast<const T*>(a) + (m0 + i) * K + k0;
+                        runStrip<T, AWalk::rows>(resting, ldrest, r, columns, depth, rowsOfA, K, b, add, around);
                     } else {
-                        const S* residual = plan->residual ? static_cast<const S*>(plan->residual) + at : nullptr;
-                        finish(static_cast<S*>(plan->c) + at, residual, N, c, ldc, r, columns);
+                        copyRows(packedA, B::stripStride, a + (m0 + i) * K + k0, K, r, depth);
+                        runStrip<T, AWalk::rows>(resting, ldrest, r, columns, depth, packedA, B::stripStride, b, add, around);
+                    }
+                    if (last && !direct) {
+                        if (real32) {
+                            finish(static_cast<T*>(plan->c) + at, static_cast<const T*>(plan->residual) + at, N, resting, ldrest, r, columns);
+                        } else {
+                            const S* residual = plan->residual ? static_cast<const S*>(plan->residual) + at : nullptr;
+                            finish(static_cast<S*>(plan->c) + at, residual, N, resting, ldrest, r, columns);
+                        }
                     }
                 }
             }

@@ -22,10 +22,48 @@ constexpr int kTileRows = 2, kTileVectors = 1;
 
 enum class AWalk { rows, columns };
 
+/// Lines of memory that will be needed soon, asked for a few at a time: a burst would fill the buffers of the core that misses wait in.
+/// Walks `rows` rows of `rowBytes` bytes, `stride` apart.
+struct Ahead {
+    const char* row = nullptr;
+    int64_t rows = 0, rowBytes = 0, stride = 0, at = 0;
+
+    ST_INLINE void take() {
+        if (rows <= 0) return;
+        __builtin_prefetch(row + at, 0, 2);
+        at += 64;
+        if (at >= rowBytes) {
+            at = 0;
+            row += stride;
+            rows--;
+        }
+    }
+};
+
+/// What the tiles of a product do besides multiplying.
+template <class T>
+struct Around {
+    const T* from;      // with `add`: where the running value rests, rows ldfrom apart
+    int64_t ldfrom;
+    const T* residual;  // added last, rows ldc apart, or nullptr
+    Ahead *near, *far;  // what to ask for, a line of each every kStep steps of k
+};
+constexpr int64_t kStep = 8;  // steps of k in one turn of the loop: address arithmetic takes turns of the ports that multiply
+
+/// Asks for a line that will be written.
+ST_INLINE void prefetchWritten(const void* p) {
+#if ST_AVX512
+    __asm__ volatile("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
+#else
+    __builtin_prefetch(p, 1, 3);
+#endif
+}
+
 /// One tile of R rows and NV vectors, of which the last holds `last` columns. With `exact` b and c may be read and written to the
 /// end of the last vector; otherwise neither is touched beyond column `last` of it.
-template <class T, int R, int NV, AWalk WALK, bool EXACT>
-ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t last, bool add) {
+template <class T, int R, int NV, AWalk WALK, bool EXACT, bool AROUND>
+ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t last, bool add,
+                    const Around<T>* around) {
     typedef typename V<T>::N N;
     constexpr int L = V<T>::lanes, Q = kRegisters;  // accumulators are native registers: arrays of structs would live in memory
     N acc[R][NV * Q];
@@ -39,7 +77,8 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
         for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) {
-                const V<T> v = EXACT || j < NV - 1 ? load(c + i * ldc + j * L) : load(c + i * ldc + j * L, last);
+                const T* from = AROUND ? around->from + i * around->ldfrom : c + i * ldc;
+                const V<T> v = EXACT || j < NV - 1 ? load(from + j * L) : load(from + j * L, last);
 #pragma GCC unroll 4
                 for (int q = 0; q < Q; q++) acc[i][j * Q + q] = v.r[q];
             }
@@ -50,7 +89,7 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
     const T* base[G];
 #pragma GCC unroll 8
     for (int g = 0; g < G; g++) base[g] = WALK == AWalk::rows ? a + 3 * g * lda : a;
-    for (int64_t k = 0; k < K; k++) {
+    const auto step = [&]() __attribute__((always_inline)) {
         N bv[NV * Q];
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) {
@@ -71,7 +110,27 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
         } else {
             base[0] += lda;
         }
+    };
+    int64_t k = 0;
+    int written = 0;  // rows of c asked for
+    for (; k + kStep <= K; k += kStep) {
+        if constexpr (AROUND) {
+            if (written < R) {
+#pragma GCC unroll 4
+                for (int j = 0; j < NV; j++) prefetchWritten(c + written * ldc + j * L);
+                if (around->residual) {
+#pragma GCC unroll 4
+                    for (int j = 0; j < NV; j++) __builtin_prefetch(around->residual + written * ldc + j * L, 0, 3);
+                }
+                written++;
+            }
+            around->near->take();
+            around->far->take();
+        }
+#pragma GCC unroll 8
+        for (int u = 0; u < kStep; u++) step();
     }
+    for (; k < K; k++) step();
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
@@ -79,6 +138,12 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
             V<T> v;
 #pragma GCC unroll 4
             for (int q = 0; q < Q; q++) v.r[q] = acc[i][j * Q + q];
+            if constexpr (AROUND) {
+                if (around->residual) {
+                    const T* residual = around->residual + i * ldc + j * L;
+                    v = v + (EXACT || j < NV - 1 ? load(residual) : load(residual, last));
+                }
+            }
             if (EXACT || j < NV - 1) store(c + i * ldc + j * L, v);
             else store(c + i * ldc + j * L, v, last);
         }
@@ -91,11 +156,27 @@ __attribute__((noinline)) void strip(T* c, int64_t ldc, int64_t rows, int64_t K,
                                      int64_t last, bool add) {
     const int64_t aRow = WALK == AWalk::rows ? lda : 1;
     for (; rows >= R; rows -= R, a += R * aRow, c += R * ldc) {
-        tile<T, R, NV, WALK, EXACT>(c, ldc, K, a, lda, b, ldb, last, add);
+        tile<T, R, NV, WALK, EXACT, false>(c, ldc, K, a, lda, b, ldb, last, add, nullptr);
     }
     if constexpr (R > 1) {
         constexpr int next = R > 8 ? 8 : R > 4 ? 4 : R > 2 ? 2 : 1;
         if (rows > 0) strip<T, next, NV, WALK, EXACT>(c, ldc, rows, K, a, lda, b, ldb, last, add);
+    }
+}
+
+/// The same for at most R rows, with what is around them.
+template <class T, int R, int NV, AWalk WALK, bool EXACT>
+__attribute__((noinline)) void strip(T* c, int64_t ldc, int64_t rows, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb,
+                                     int64_t last, bool add, Around<T> around) {
+    if (rows >= R) {
+        tile<T, R, NV, WALK, EXACT, true>(c, ldc, K, a, lda, b, ldb, last, add, &around);
+        rows -= R, a += R * (WALK == AWalk::rows ? lda : 1), c += R * ldc;
+        around.from += R * around.ldfrom;
+        if (around.residual) around.residual += R * ldc;
+    }
+    if constexpr (R > 1) {
+        constexpr int next = R > 8 ? 8 : R > 4 ? 4 : R > 2 ? 2 : 1;
+        if (rows > 0) strip<T, next, NV, WALK, EXACT>(c, ldc, rows, K, a, lda, b, ldb, last, add, around);
     }
 }
 
@@ -177,7 +258,10 @@ ST_INLINE void transposeStrip(real<S>* to, int64_t ldt, const S* from, int64_t l
             for (; k + 16 <= K; k += 16) {
                 __m512 in[16], out[16];
 #pragma GCC unroll 16
-                for (int i = 0; i < 16; i++) in[i] = load(from + i * ldf + k).r[0];
+                for (int i = 0; i < 16; i++) {
+                    in[i] = load(from + i * ldf + k).r[0];
+                    __builtin_prefetch(from + i * ldf + k + 64);
+                }
                 transpose16(in, out);
 #pragma GCC unroll 16
                 for (int i = 0; i < 16; i++) _mm512_storeu_ps(to + (k + i) * ldt, out[i]);
