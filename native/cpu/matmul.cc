@@ -37,7 +37,7 @@ int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 /// k per block: K in equal parts.
 template <class T>
 int64_t depthOf(int64_t K) {
-    return K <= Blocking<T>::depth ? K : ceilDiv(ceilDiv(K, ceilDiv(K, Blocking<T>::depth)), 16) * 16;
+    return K <= Blocking<T>::depth ? most(K, 1) : ceilDiv(ceilDiv(K, ceilDiv(K, Blocking<T>::depth)), 16) * 16;
 }
 
 /// Whether all of K of a task's columns of b is packed at once and kept from task to task.
@@ -57,11 +57,11 @@ void matmulPlan(MatmulPlan* plan, int32_t threads) {
     const auto even = [&](int64_t tasks) { return tasks % threads == 0 || tasks >= 16 * threads; };
     int64_t columns = least(columnsOf(1), B::widest), rows;
     if (plan->layout == tn) {
-        rows = rowsOf(ceilDiv(M, 768));
-        columns = columnsOf(ceilDiv(N, B::widest));
+        int64_t down = ceilDiv(M, 768), across = ceilDiv(N, B::widest);
+        rows = rowsOf(down), columns = columnsOf(across);
         while (!even(ceilDiv(M, rows) * ceilDiv(N, columns)) && most(rows, columns) > 64) {
-            if (rows > columns) rows = rowsOf(ceilDiv(M, rows) + 1);
-            else columns = columnsOf(ceilDiv(N, columns) + 1);
+            if (rows > columns) rows = rowsOf(++down);
+            else columns = columnsOf(++across);
         }
     } else {
         if (!keepsColumns<T>(K, columns) && keepsColumns<T>(K, 2 * B::panel)) columns = B::room / K / B::panel * B::panel;
@@ -83,7 +83,7 @@ void matmulPlan(MatmulPlan* plan, int32_t threads) {
             parts++;
         }
         rows = rowsOf(parts);
-        while (rows > 4 * kTileRows && ceilDiv(M, rows) * across < least(wanted, 2 * threads)) rows = rowsOf(ceilDiv(M, rows) + 1);
+        while (rows > 4 * kTileRows && ceilDiv(M, rows) * across < least(wanted, 2 * threads)) rows = rowsOf(++parts);
         while (columns > B::panel && ceilDiv(M, rows) * ceilDiv(N, columns) < least(wanted, 2 * threads)) {
             columns = ceilDiv(columns / 2, B::panel) * B::panel;
         }

@@ -36,6 +36,25 @@ void matmulRows(Trial& t) {
     t.require(c.readBytes() == part.readBytes(), "matmul_nt: a row depends on the rows beside it");
 }
 
+/// Products large enough to be cut differently for every number of threads, on another device against the first.
+void matmulOnThreads(Trial& t, Device& other) {
+    const int64_t M = 1 + t.random.below(1600), N = 1 + t.random.below(t.random.below(2) ? 70 : 700), K = 1 + t.random.below(40);
+    Buffer a(t, t.dtype, t.normals(M * K, 1, t.dtype)), b(t, t.dtype, t.normals(N * K, 1, t.dtype)), r(t, t.dtype, t.normals(M * N, 1, t.dtype));
+    const char* names[] = {"matmul_nt", "matmul_nn", "matmul_tn"};
+    for (int layout = 0; layout < 3; layout++) {
+        const st_dtype out = layout == 2 ? t.real() : t.dtype;
+        Buffer c(t, out, std::vector<double>(M * N, 1)), d(t, out, std::vector<double>(M * N, 1));
+        const auto run = [&](Device& device, void* to) {
+            if (layout == 0) t.ok(device->matmul_nt(device, to, a, b, r, M, N, K, t.dtype, out));
+            if (layout == 1) t.ok(device->matmul_nn(device, to, a, b, M, N, K, t.dtype));
+            if (layout == 2) t.ok(device->matmul_tn(device, to, a, b, M, N, K, t.dtype));
+        };
+        run(t.device, c);
+        run(other, d);
+        t.require(c.readBytes() == d.readBytes(), std::string(names[layout]) + ": threads change it");
+    }
+}
+
 /// Norm, gate and log-probability of single rows against the batch.
 void plainRows(Trial& t) {
     const int64_t N = 1 + t.random.below(60), C = t.size("C", 300, 1), each = C * bytesOf(t.dtype);
@@ -271,6 +290,10 @@ void runExact(const Library& library, const Settings& settings, const std::vecto
     for (const int32_t threads : {1, 2, 4}) {
         Device device(library, settings.ordinal, threads);
         compareDigests(format("every op on %d threads", threads).c_str(), first, digests(device, settings, ops), score);
+    }
+    for (const int32_t threads : {2, 3, 7, 16}) {
+        Device device(library, settings.ordinal, 1), other(library, settings.ordinal, threads);
+        runTrials(device, settings, format("matmul on %d threads", threads).c_str(), trials, [&](Trial& t) { matmulOnThreads(t, other); }, score);
     }
     for (const char* isa : {"avx2", "portable"}) {
         if (path == isa || path == "portable") continue;
