@@ -34,6 +34,20 @@ void adamw(void* weight, void* master, void* m, void* v, const void* grad, int64
     });
 }
 
+/// Eight elements of either type as f64.
+ST_INLINE V<double> loadWide(const double* p) { return load(p); }
+ST_INLINE V<double> loadWide(const float* p) {
+    V<double> v;
+#if ST_AVX512
+    v.r[0] = _mm512_cvtps_pd(_mm256_loadu_ps(p));
+#else
+    double wide[8];
+    for (int j = 0; j < 8; j++) wide[j] = p[j];
+    v = load(wide);
+#endif
+    return v;
+}
+
 /// Eight f64 sums, lane i % 8 taking element i, then the tree.
 template <class T>
 double sumSquares(const void* x, int64_t from, int64_t to) {
@@ -42,9 +56,7 @@ double sumSquares(const void* x, int64_t from, int64_t to) {
     V<double> squares = zero<double>();
     int64_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        double wide[8];
-        for (int j = 0; j < 8; j++) wide[j] = in[i + j];
-        const V<double> v = load(wide);
+        const V<double> v = loadWide(in + i);
         squares = fma(v, v, squares);
     }
     double rest[8] = {};
