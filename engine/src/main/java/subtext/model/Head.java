@@ -38,12 +38,12 @@ final class Head {
     }
 
     /**
-     * Rows of logits held at once: as many as make 32 MiB, which stay in a CPU's cache, or with bf16, which is for GPUs, 512 MiB, since a
-     * GPU reads and writes the whole gradient of the output matrix once a chunk; at least 64 and at most 4096. A function of vocabulary and
-     * storage alone, because where chunks end is part of the order in which weight gradients are added up.
+     * Rows of logits held at once: as many as make 128 MiB, or with bf16, which is for GPUs, 512 MiB, since the output matrix is read, and
+     * its gradient read and written, once a chunk; at least 64 and at most 4096. A function of vocabulary and storage alone, because on a
+     * GPU where chunks end is part of the order in which weight gradients are added up.
      */
     static int chunkRows(LlamaConfig config, DType dtype) {
-        long logits = dtype == DType.BF16 ? 1L << 27 : 1L << 23;
+        long logits = dtype == DType.BF16 ? 1L << 27 : 1L << 25;
         return Math.clamp(logits / config.paddedVocabulary() / 64 * 64, 64, 4096);
     }
 
