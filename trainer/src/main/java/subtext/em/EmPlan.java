@@ -22,6 +22,7 @@ import subtext.train.TrainPlan;
  *     thoughts: prompts without them are the paper's way, and cheaper
  * @param maxThought most tokens of a thought, closing marker included
  * @param part chunks per file of thoughts
+ * @param folds parts of the corpus for cross-fitting; 1: none
  * @param training one M-step
  * @param warmStart the training of the warm start
  * @param evaluation what is measured
@@ -38,6 +39,7 @@ public record EmPlan(
         int contextChunks,
         int maxThought,
         int part,
+        int folds,
         TrainPlan training,
         TrainPlan warmStart,
         RunConfig.Evaluation evaluation,
@@ -50,6 +52,11 @@ public record EmPlan(
         require(contextChunks >= 0, "em.contextChunks", contextChunks, "at least 0");
         require(maxThought >= 1, "em.maxThought", maxThought, "at least 1");
         require(part >= 1, "em.part", part, "at least 1");
+        require(folds >= 1, "em.folds", folds, "at least 1");
+        if (folds > 1 && restart == Restart.CARRY) {
+            throw new EngineException.InvalidConfig(
+                    "em.folds: a model that is carried on has seen every fold; set em.restart=scratch");
+        }
         require(evaluation.elboSamples() >= 1, "evaluation.elboSamples", evaluation.elboSamples(), "at least 1");
         for (int k : evaluation.bounds()) {
             require(
@@ -94,6 +101,7 @@ public record EmPlan(
                 em.contextChunks(),
                 em.maxThought(),
                 em.part(),
+                em.folds(),
                 training(config.training()),
                 warmStart(config.training()),
                 config.evaluation(),

@@ -7,6 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import subtext.bindings.EngineException;
 import subtext.data.Annotated;
 import subtext.data.BatchLoader;
 import subtext.data.Dataset;
@@ -16,6 +18,8 @@ import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Warning;
 import subtext.io.AtomicFiles;
+import subtext.random.Philox;
+import subtext.run.RunDirectory;
 import subtext.run.Seeds;
 import subtext.run.StopSignal;
 import subtext.train.EarlyStopping;
@@ -171,9 +175,8 @@ public final class ExpectationMaximisation {
         double eSeconds = 0;
         float[] start = initial;
         if (i > 0) {
-            StageFolder before = iterationFolder(i - 1);
-            float[] weights = before.weights(network.llama().config());
-            List<LatentRecord> records = eStep(i, stage, before.digest(), weights);
+            float[] weights = iterationFolder(i - 1).weights(network.llama().config());
+            List<LatentRecord> records = eStep(i, stage, proposers(i, weights));
             eSeconds = seconds(stage);
             drawn = Optional.of(measurement.draws(corpus, records, plan.weighting(), eSeconds));
             stage.writeShown(shown(i, records));
@@ -193,27 +196,125 @@ public final class ExpectationMaximisation {
                 stage,
                 Optional.empty());
         String digest = stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
+        double mSeconds = trained.state().seconds();
+        long mTokens = trained.state().tokens();
+        if (i > 0 && i < plan.iterations() && plan.folds() > 1) {
+            for (int f = 0; f < plan.folds(); f++) {
+                FoldModel fold = trainFold(i, f, documents, initial);
+                mSeconds += fold.mSeconds();
+                mTokens += fold.mTokens();
+            }
+        }
         network.llama().upload(trained.weights());
         EmReport.Iteration iteration = new EmReport.Iteration(
-                i,
-                measurement.thinking(model),
-                drawn,
-                trained.state().loss(),
-                eSeconds,
-                trained.state().seconds(),
-                trained.state().tokens(),
-                digest);
+                i, measurement.thinking(model), drawn, trained.state().loss(), eSeconds, mSeconds, mTokens, digest);
         stage.finish(iteration);
         return iteration;
+    }
+
+    // ---- cross-fitting
+
+    /**
+     * The model that explains a fold, trained on the others.
+     *
+     * @param mTokens predicted tokens it was trained on
+     * @param model digest of its weights
+     */
+    record FoldModel(int fold, double loss, double mSeconds, long mTokens, String model) {}
+
+    /** The M-step of an iteration on all documents but those of a fold, unless it is there already. */
+    private FoldModel trainFold(int i, int fold, List<Annotated> documents, float[] initial) throws IOException {
+        StageFolder stage = foldFolder(i, fold);
+        Optional<FoldModel> done = stage.result(FoldModel.class);
+        if (done.isPresent()) {
+            return done.get();
+        }
+        String name = "iteration " + i + ", fold " + fold;
+        List<Annotated> others = documents.stream()
+                .filter(annotated -> fold(annotated.document().id()) != fold)
+                .toList();
+        if (others.isEmpty()) {
+            throw new EngineException.InvalidConfig("em.folds: the " + plan.folds()
+                    + " folds leave nothing to train fold " + fold + " on; take fewer folds or more documents");
+        }
+        Dataset dataset = Dataset.shuffled(
+                others,
+                new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),
+                seeds.shuffle(name));
+        Trainer.Result trained = train(name + ": M-step", dataset, plan.training(), initial, stage, Optional.empty());
+        FoldModel result = new FoldModel(
+                fold,
+                trained.state().loss(),
+                trained.state().seconds(),
+                trained.state().tokens(),
+                stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer()));
+        stage.finish(result);
+        stop.check("after " + name);
+        return result;
+    }
+
+    /** The fold of a document. */
+    private int fold(String document) {
+        return Philox.below(Philox.key(seeds.folds(), document), 0, plan.folds());
+    }
+
+    private StageFolder foldFolder(int i, int fold) {
+        return new StageFolder(iterationFolder(i).path().resolve("fold-" + fold));
+    }
+
+    /**
+     * Models that draw thoughts.
+     *
+     * @param digest of what they are, together
+     * @param weights one for all documents, or one for each fold
+     */
+    private record Proposers(String digest, List<float[]> weights) {}
+
+    /** The models of the E-step of an iteration: the last one, or, once it has seen the corpus, those that have not seen their fold. */
+    private Proposers proposers(int i, float[] last) throws IOException {
+        if (plan.folds() == 1 || i == 1) {
+            return new Proposers(iterationFolder(i - 1).digest(), List.of(last));
+        }
+        List<String> digests = new ArrayList<>();
+        List<float[]> weights = new ArrayList<>();
+        for (int f = 0; f < plan.folds(); f++) {
+            digests.add(foldFolder(i - 1, f).digest());
+            weights.add(foldFolder(i - 1, f).weights(network.llama().config()));
+        }
+        return new Proposers("folds " + String.join(" ", digests), weights);
+    }
+
+    /** The thoughts of some questions, each by the model of its fold. A record does not depend on which are drawn together. */
+    private List<LatentRecord> explain(EStep eStep, List<Question> questions, Proposers proposers) {
+        if (proposers.weights().size() == 1) {
+            return eStep.explain(model, questions);
+        }
+        LatentRecord[] records = new LatentRecord[questions.size()];
+        for (int f = 0; f < proposers.weights().size(); f++) {
+            int fold = f;
+            int[] places = IntStream.range(0, questions.size())
+                    .filter(q -> fold(questions.get(q).document()) == fold)
+                    .toArray();
+            if (places.length == 0) {
+                continue;
+            }
+            network.llama().upload(proposers.weights().get(f));
+            List<LatentRecord> drawn = eStep.explain(
+                    model, IntStream.of(places).mapToObj(questions::get).toList());
+            for (int j = 0; j < places.length; j++) {
+                records[places[j]] = drawn.get(j);
+            }
+        }
+        return List.of(records);
     }
 
     // ---- E-step
 
     /** Draws the parts that are not there yet and reads those that are. */
-    private List<LatentRecord> eStep(int i, StageFolder stage, String proposer, float[] weights) throws IOException {
+    private List<LatentRecord> eStep(int i, StageFolder stage, Proposers proposers) throws IOException {
         AtomicFiles.createDirectories(stage.latents());
         EStep eStep = new EStep(plan.samples(), plan.selection(), plan.weighting(), seeds.eStep(i));
-        String source = source(i, proposer);
+        String source = source(i, proposers.digest());
         int parts = parts();
         int present = 0;
         while (present < parts && Files.exists(part(stage, present))) {
@@ -229,14 +330,14 @@ public final class ExpectationMaximisation {
                 drawn = LatentPart.read(part(stage, p), source);
             } else {
                 if (!loaded) {
-                    network.llama().upload(weights);
+                    network.llama().upload(proposers.weights().getFirst());
                     loaded = true;
                 }
                 long from = System.nanoTime();
-                drawn = eStep.explain(model, questions);
+                drawn = explain(eStep, questions, proposers);
                 double seconds = (System.nanoTime() - from) * 1e-9;
                 if (p == 0) {
-                    checkSampler(i, questions, drawn);
+                    checkSampler(i, questions, drawn, proposers);
                 }
                 LatentPart.write(part(stage, p), source, seconds, drawn);
                 listener.accept(progress(i, p, parts, questions, drawn, seconds));
@@ -248,10 +349,20 @@ public final class ExpectationMaximisation {
     }
 
     /** Scores some draws behind the prompt they were drawn from: sampler and scorer must agree to the bit. */
-    private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn) {
+    private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn, Proposers proposers) {
         int some = Math.min(questions.size(), Math.max(1, corpus.size() / CHECKED));
-        Diagnosis.ofLogProbMismatch(model.largestMismatch(questions.subList(0, some), drawn.subList(0, some)))
-                .ifPresent(warning -> listener.accept(new EmEvent.Warned(seeds.seed(), i, warning)));
+        // those that the loaded model drew: all, or the last fold's
+        int[] places = IntStream.range(0, questions.size())
+                .filter(q ->
+                        proposers.weights().size() == 1 || fold(questions.get(q).document()) == plan.folds() - 1)
+                .limit(some)
+                .toArray();
+        if (places.length > 0) {
+            Diagnosis.ofLogProbMismatch(model.largestMismatch(
+                            IntStream.of(places).mapToObj(questions::get).toList(),
+                            IntStream.of(places).mapToObj(drawn::get).toList()))
+                    .ifPresent(warning -> listener.accept(new EmEvent.Warned(seeds.seed(), i, warning)));
+        }
     }
 
     private EmEvent progress(
@@ -443,7 +554,7 @@ public final class ExpectationMaximisation {
     }
 
     private StageFolder iterationFolder(int i) {
-        return new StageFolder(folder.resolve("iterations").resolve(String.format("%02d", i)));
+        return new StageFolder(RunDirectory.iteration(folder, i));
     }
 
     /** One question for every chunk that takes a thought. */

@@ -62,6 +62,15 @@ final class Materials {
             throw new EngineException.InvalidConfig("world.taughtRules: expected 0.." + w.generators()
                     + ", the rules there are, got " + w.taughtRules());
         }
+        if (!(w.teacherErrors() >= 0 && w.teacherErrors() <= 1)) {
+            throw new EngineException.InvalidConfig(
+                    "world.teacherErrors: expected a share from 0 to 1, got " + w.teacherErrors());
+        }
+        if (w.teacherErrors() > 0 && w.taughtRules() < w.generators()) {
+            throw new EngineException.InvalidConfig(
+                    "world.teacherErrors: a teacher slips or lacks rules, not both; set world.taughtRules="
+                            + w.generators());
+        }
         List<ChainWorld.Problem> held = world.problems(ChainWorld.Split.HELD_OUT, w.heldOut());
         CotTask task = new CotTask(world, held);
         Material.Truth truth = new Material.Truth() {
@@ -78,8 +87,12 @@ final class Materials {
         return new Material(
                 new SymbolTokenizer(world.symbols()),
                 world.problems(ChainWorld.Split.WARM_START, w.warmStart()).stream()
-                        .map(problem ->
-                                Annotated.with(problem.document(), List.of(world.taught(problem, w.taughtRules()))))
+                        .map(problem -> Annotated.with(
+                                problem.document(),
+                                List.of(
+                                        w.teacherErrors() > 0
+                                                ? world.slipping(problem, w.teacherErrors())
+                                                : world.taught(problem, w.taughtRules()))))
                         .toList(),
                 documents(world, ChainWorld.Split.TRAIN, w.documents()),
                 documents(world, ChainWorld.Split.DEV, w.dev()),

@@ -192,6 +192,15 @@ public record RunPlan(
                     keys,
                     model,
                     rates));
+            if (i > 0 && i < plan.iterations() && plan.folds() > 1) {
+                stages.add(training(
+                        name + ": M-steps of the folds",
+                        plan.folds() * training.steps(),
+                        training.tokens(),
+                        keys,
+                        model,
+                        rates));
+            }
             stages.add(explaining(
                     name + ": measured",
                     plan.evaluation().elboSamples(),
@@ -233,7 +242,8 @@ public record RunPlan(
     /** Bytes of a run's folder: each trained model with its checkpoints, and the thoughts of each E-step. */
     static long disk(EmPlan plan, LlamaConfig model, Volume volume) {
         long parameters = ParameterTable.of(model).size();
-        long trainings = 1 + plan.iterations() + plan.baselines().size();
+        long folds = plan.folds() > 1 ? (long) plan.folds() * Math.max(0, plan.iterations() - 1) : 0;
+        long trainings = 1 + plan.iterations() + folds + plan.baselines().size();
         double tokens = volume.chunks() * plan.samples() * volume.thought() * plan.iterations();
         return trainings * parameters * (4 + 12L * plan.training().keep()) + (long) (tokens * 6);
     }

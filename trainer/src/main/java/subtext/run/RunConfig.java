@@ -83,6 +83,7 @@ public record RunConfig(
      * @param warmStart documents with thoughts for the warm start
      * @param taughtRules rules that the teacher of the warm start knows; it guesses the state after the others. Token form only: the
      *     text form shows the true thoughts
+     * @param teacherErrors share of the warm start's thoughts in which the teacher slips at one step, 0 to 1. Token form only
      * @param documents documents for EM, thoughts hidden
      * @param dev documents for early stopping
      * @param heldOut documents for reported figures
@@ -96,6 +97,7 @@ public record RunConfig(
             List<Integer> readouts,
             int warmStart,
             int taughtRules,
+            double teacherErrors,
             int documents,
             int dev,
             int heldOut,
@@ -173,6 +175,8 @@ public record RunConfig(
      * @param contextChunks chunks of raw text before a chunk that its prompt shows
      * @param maxThought most tokens of a thought, its closing marker included
      * @param part chunks per file of thoughts
+     * @param folds more than 1: cross-fitting. A model that has not been trained on a document explains it: each iteration trains, beside
+     *     its own model, one for each fold on the other folds
      */
     public record Em(
             int iterations,
@@ -183,7 +187,8 @@ public record RunConfig(
             double priorShare,
             int contextChunks,
             int maxThought,
-            int part) {}
+            int part,
+            int folds) {}
 
     /**
      * @param elboSamples fresh draws per held-out chunk for the bounds
@@ -231,12 +236,12 @@ public record RunConfig(
         return new RunConfig(
                 List.of(0L),
                 new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8, "", 0),
-                new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 6000, 500, 1000, 4),
+                new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 0, 6000, 500, 1000, 4),
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false, ""),
                 new Training(
                         600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2, 0, 0,
                         true),
-                new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000),
+                new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 BASELINES,
                 new Device("best", 0, "f32", 0, "auto"));

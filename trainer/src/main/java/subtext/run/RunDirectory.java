@@ -155,6 +155,40 @@ public final class RunDirectory implements AutoCloseable {
         }
     }
 
+    /** Whether there is a run in a folder, finished or not. */
+    public static boolean started(Path root) {
+        return Files.exists(root.resolve(RUN));
+    }
+
+    /** Whether the run of a folder is finished. */
+    public static boolean finished(Path root) {
+        return started(root) && Files.exists(root.resolve(DONE));
+    }
+
+    /** The final report of a finished run, as {@code em --json} prints it. */
+    public static String report(Path root) throws IOException {
+        return Files.readString(root.resolve(REPORT));
+    }
+
+    /** The folder of an iteration's stage, in a run's folder. */
+    public static Path iteration(Path root, long seed, int iteration) {
+        return iteration(root.resolve("seeds").resolve(Long.toString(seed)), iteration);
+    }
+
+    /** The folder of an iteration's stage, in a seed's folder. */
+    public static Path iteration(Path seed, int iteration) {
+        return seed.resolve("iterations").resolve(String.format(java.util.Locale.ROOT, "%02d", iteration));
+    }
+
+    /**
+     * Refuses to go on with a run by other settings; the device may change.
+     *
+     * @throws EngineException.InvalidConfig naming what is different
+     */
+    public static void requireSame(Path root, RunConfig wanted) {
+        differ(storedConfig(root), wanted);
+    }
+
     /** Refuses settings that would change results; the device may change. */
     private static void differ(RunConfig stored, RunConfig wanted) {
         JsonNode before = JSON.readTree(stored.toJson());

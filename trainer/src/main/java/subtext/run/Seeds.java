@@ -34,6 +34,11 @@ public record Seeds(long seed) {
         return Philox.key(Philox.key(seed, "coins"), stage);
     }
 
+    /** Key of the cut of the corpus into folds. */
+    public long folds() {
+        return Philox.key(seed, "folds");
+    }
+
     /** Key of the E-step of an iteration. */
     public long eStep(int iteration) {
         return Philox.key(Philox.key(seed, "E-step"), iteration);

@@ -28,7 +28,10 @@ import subtext.text.Tokens;
  */
 public final class ChainWorld {
     /** Salts of the keys drawn from the world's seed. */
-    private static final String RULES = "chain rules", ORDER = "chain order", TEACHER = "chain teacher";
+    private static final String RULES = "chain rules",
+            ORDER = "chain order",
+            TEACHER = "chain teacher",
+            SLIPS = "chain slips";
 
     /**
      * What makes a world.
@@ -273,6 +276,33 @@ public final class ChainWorld {
         for (int step = 0; step < plan.depth(); step++) {
             int g = generatorOf(problem.question().at(1 + step));
             state = g < knownRules ? next(g, state) : Philox.below(key, step, plan.states());
+            thought[step] = state(state);
+        }
+        return Tokens.of(thought);
+    }
+
+    /**
+     * The thought of a teacher who knows every rule and now and then slips: at one step, any with the same chance, the state is another
+     * than the true one, and the steps after go on from there.
+     *
+     * @param share of the problems at which the teacher slips, 0 to 1
+     */
+    public Tokens slipping(Problem problem, double share) {
+        if (!(share >= 0 && share <= 1)) {
+            throw new IllegalArgumentException("share: expected 0 to 1, got " + share);
+        }
+        long key = Philox.key(Philox.key(plan.seed(), SLIPS), problem.id());
+        if (Philox.uniform(key, 0) >= share) {
+            return problem.thought();
+        }
+        int slip = Philox.below(key, 1, plan.depth());
+        int[] thought = new int[plan.depth()];
+        int state = stateOf(problem.question().at(0));
+        for (int step = 0; step < plan.depth(); step++) {
+            state = next(generatorOf(problem.question().at(1 + step)), state);
+            if (step == slip) {
+                state = (state + 1 + Philox.below(key, 2, plan.states() - 1)) % plan.states();
+            }
             thought[step] = state(state);
         }
         return Tokens.of(thought);

@@ -127,6 +127,58 @@ class ExpectationMaximisationTest {
 
     /** Draws of every iteration, scored again behind their own prompts: not a bit of difference. */
     @Test
+    void crossFittingExplainsADocumentByAModelThatHasNotSeenIt() throws IOException {
+        RunConfig config = TINY.with("em.folds", "2").with("baselines", "[]");
+        List<EmEvent> events = new ArrayList<>();
+        EmReport report = run("folds", false, config, events::add);
+        Map<String, String> models = models(folder.resolve("folds"));
+        Path stages = folder.resolve("folds/seeds/0/iterations");
+        // warm start, two iterations, and the two folds of the first: the last has no E-step after it
+        assertThat(models).hasSize(3 + 2);
+        assertThat(stages.resolve("01/fold-0/model/model.safetensors")).exists();
+        assertThat(stages.resolve("02/fold-0")).doesNotExist();
+        assertThat(models.values()).doesNotHaveDuplicates();
+        assertThat(report.seeds().getFirst().iterations().get(1).mTokens())
+                .as("tokens of the folds count too")
+                .isGreaterThan(2 * report.seeds().getFirst().iterations().get(2).mTokens());
+
+        // a thought of a fold is the one that the model of the fold draws, and no other's
+        Path without = folder.resolve("without");
+        run("without", false, TINY.with("baselines", "[]"), event -> {});
+        assertThat(records(folder.resolve("folds"), 1)).isEqualTo(records(without, 1));
+        assertThat(records(folder.resolve("folds"), 2)).isNotEqualTo(records(without, 2));
+
+        // killed at every stage it ends in the same bits
+        for (int kill = 1; kill < events.size() - 1; kill += 9) {
+            int at = kill;
+            int[] seen = {0};
+            String name = "folds-killed-" + kill;
+            assertThatThrownBy(() -> run(name, false, config, event -> {
+                        if (seen[0]++ == at) {
+                            throw new Killed();
+                        }
+                    }))
+                    .isInstanceOf(Killed.class);
+            run(name, true, config, event -> {});
+            assertThat(models(folder.resolve(name)))
+                    .as("killed at %s", events.get(at))
+                    .isEqualTo(models);
+        }
+        assertThat(RunDirectory.verify(folder.resolve("folds"), path -> {}).problems())
+                .isEmpty();
+    }
+
+    @Test
+    void foldsThatCannotBeAreRefused() {
+        assertThatThrownBy(() -> run("carry", false, TINY.with("em.folds", "2").with("em.restart", "carry"), e -> {}))
+                .isInstanceOf(EngineException.InvalidConfig.class)
+                .hasMessageContaining("em.folds");
+        assertThatThrownBy(() -> run("none", false, TINY.with("em.folds", "0"), e -> {}))
+                .isInstanceOf(EngineException.InvalidConfig.class)
+                .hasMessageContaining("em.folds: expected at least 1, got 0");
+    }
+
+    @Test
     void samplerAndScorerAgreeToTheBit() {
         List<String> notices = new ArrayList<>();
         run("s", false, TINY.with("baselines", "[]").with("world.documents", "120"), event -> {

@@ -171,6 +171,41 @@ class ChainWorldTest {
     }
 
     @Test
+    void aTeacherSlipsAsOftenAsTold() {
+        int problems = 4000;
+        int wrong = 0;
+        int[] first = new int[world.plan().depth()];
+        for (Problem problem : world.problems(Split.WARM_START, problems)) {
+            assertThat(world.slipping(problem, 0)).isEqualTo(problem.thought());
+            Tokens thought = world.slipping(problem, 0.3);
+            assertThat(world.wellFormed(thought)).isTrue();
+            assertThat(world.slipping(problem, 0.3)).isEqualTo(thought);
+            if (!thought.equals(problem.thought())) {
+                wrong++;
+                int step = 0;
+                while (thought.at(step) == problem.thought().at(step)) {
+                    step++;
+                }
+                first[step]++;
+                // from the slip on it goes by the rules, which are one to one, so that it stays wrong
+                for (int after = step + 1; after < world.plan().depth(); after++) {
+                    int rule = world.generatorOf(problem.question().at(1 + after));
+                    assertThat(world.stateOf(thought.at(after)))
+                            .isEqualTo(world.next(rule, world.stateOf(thought.at(after - 1))));
+                }
+            }
+        }
+        // 4.4 standard deviations of the binomial: 1 in 100,000
+        assertThat(wrong).isBetween((int) (problems * 0.3 - 128), (int) (problems * 0.3 + 128));
+        double each = wrong / (double) first.length;
+        for (int count : first) {
+            assertThat((double) count).isBetween(each - 4.4 * Math.sqrt(each), each + 4.4 * Math.sqrt(each));
+        }
+        assertThatThrownBy(() -> world.slipping(world.problem(Split.DEV, 0), 1.5))
+                .hasMessageContaining("share");
+    }
+
+    @Test
     void judgeTellsRightReasonsFromWrongOnes() {
         Problem problem = world.problem(Split.HELD_OUT, 0);
         int[] bent = problem.thought().toArray();
