@@ -7,6 +7,7 @@ module subtext.trainer {
     exports subtext.data;
     exports subtext.em;
     exports subtext.evaluate;
+    exports subtext.experiment;
     exports subtext.report;
     exports subtext.run;
     exports subtext.train;

@@ -31,6 +31,7 @@ import subtext.run.Spelling;
             WatchCommand.class,
             DoctorCommand.class,
             StudyCommand.class,
+            ExperimentCommand.class,
             CommandLine.HelpCommand.class
         },
         exitCodeListHeading = "%nExit codes:%n",

@@ -29,6 +29,7 @@ class ArchitectureTest {
         "subtext.train..",
         "subtext.em..",
         "subtext.evaluate..",
+        "subtext.experiment..",
         "subtext.report..",
         "subtext.run..",
         "subtext.world.."

@@ -92,6 +92,10 @@ class CommandLineTest {
                 mistake(3, "is empty", "score", "--model", "@", "--text", ""),
                 mistake(3, "model.from: no folder", "em", "--run", "@/r", "--from", "@/none"),
                 mistake(2, "--rates: only --dry-run", "em", "--run", "@/r", "--rates", "@/none.json"),
+                mistake(2, "did you mean 'chain-study'?", "experiment", "chain-stduy"),
+                mistake(2, "did you mean 'carry'?", "experiment", "chain-study", "--run", "@/r", "--arms", "carri"),
+                mistake(2, "em.folds", "experiment", "chain-study", "--run", "@/r", "--set", "em.folds=0"),
+                mistake(2, "--parallel", "experiment", "chain-study", "--run", "@/r", "--parallel", "0"),
                 mistake(2, "expected one of [AUTO, CPU, CUDA]", "doctor", "--device", "gpu"));
     }
 
@@ -113,6 +117,14 @@ class CommandLineTest {
         assertThat(outcome.code()).isEqualTo(code);
         assertThat(outcome.out()).isEmpty();
         assertThat(folder.resolve("r")).as("a run that could not begin").doesNotExist();
+    }
+
+    @Test
+    void theArmsOfTheStudyAreListed() {
+        Outcome outcome = run("experiment", "chain-study", "--list");
+        assertThat(outcome.code()).isZero();
+        assertThat(outcome.out()).contains("em.restart=carry", "em.folds=2", "world.teacherErrors=0.3");
+        assertThat(outcome.out().lines()).hasSizeGreaterThan(15);
     }
 
     @Test

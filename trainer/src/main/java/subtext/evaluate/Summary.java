@@ -24,4 +24,9 @@ public record Summary(int n, double mean, double standardError) {
         double variance = values.length > 1 ? squares / (values.length - 1) : Double.NaN;
         return new Summary(values.length, mean, Math.sqrt(variance / values.length));
     }
+
+    /** Half the width of the 95 % interval of the mean by Student's t; NaN for a single value. */
+    public double half95() {
+        return n > 1 ? Student.quantile95(n - 1) * standardError : Double.NaN;
+    }
 }

@@ -9,6 +9,7 @@ import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.function.Function;
 import subtext.em.EmReport;
+import subtext.run.RunConfig;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -62,25 +63,36 @@ public final class HtmlReport {
 
     /** Several runs side by side: curves by run, means over seeds by setting, and every seed in a table. */
     public static String comparison(List<RunView> runs) {
+        // runs that differ in seeds alone are one setting
+        Map<String, List<RunView>> settings = new LinkedHashMap<>();
+        for (RunView run : runs) {
+            RunConfig.Em em = run.config().em();
+            String setting = "K=" + em.samples() + " " + em.selection()
+                    + (em.weight().equals("joint") ? "" : " " + em.weight())
+                    + (em.restart().equals("scratch") ? "" : " " + em.restart());
+            settings.computeIfAbsent(setting, s -> new ArrayList<>()).add(run);
+        }
+        return compared(settings);
+    }
+
+    /** The same of runs that have names: each is a setting of its own. */
+    public static String comparison(Map<String, RunView> named) {
+        Map<String, List<RunView>> settings = new LinkedHashMap<>();
+        named.forEach((name, run) -> settings.put(name, List.of(run)));
+        return compared(settings);
+    }
+
+    private static String compared(Map<String, List<RunView>> bySetting) {
+        List<RunView> runs = bySetting.values().stream().flatMap(List::stream).toList();
+        Map<String, List<RunView.SeedView>> settings = new LinkedHashMap<>();
+        bySetting.forEach((setting, group) -> settings.put(
+                setting, group.stream().flatMap(run -> run.seeds().stream()).toList()));
         StringBuilder html = new StringBuilder("<header><h1>Comparison of ")
                 .append(runs.size())
                 .append(" runs</h1><p class=\"quiet\">")
                 .append(Html.text(
                         String.join(", ", runs.stream().map(HtmlReport::name).toList())))
                 .append("</p></header>");
-        // runs that differ in seeds alone are one setting
-        Map<String, List<RunView.SeedView>> settings = new LinkedHashMap<>();
-        for (RunView run : runs) {
-            String setting =
-                    "K=" + run.config().em().samples() + " " + run.config().em().selection()
-                            + (run.config().em().weight().equals("joint")
-                                    ? ""
-                                    : " " + run.config().em().weight())
-                            + (run.config().em().restart().equals("scratch")
-                                    ? ""
-                                    : " " + run.config().em().restart());
-            settings.computeIfAbsent(setting, s -> new ArrayList<>()).addAll(run.seeds());
-        }
         List<RunView.SeedView> all =
                 runs.stream().flatMap(run -> run.seeds().stream()).toList();
         html.append("<section><h2>Means over seeds, by setting</h2><div class=\"figures\">");
@@ -107,19 +119,20 @@ public final class HtmlReport {
                         "</div></section><section><h2>Every seed</h2><div class=\"scroll\"><table><thead><tr><th>run</th><th>setting</th>")
                 .append("<th>seed</th><th>accuracy by iteration</th><th>ELBO_" + k
                         + " by iteration</th></tr></thead><tbody>");
-        for (RunView run : runs) {
-            for (RunView.SeedView seed : run.seeds()) {
-                html.append("<tr><td>")
-                        .append(Html.text(name(run)))
-                        .append("</td><td>K=" + run.config().em().samples() + " "
-                                + Html.text(run.config().em().selection()))
-                        .append("</td><td>" + seed.seed() + "</td><td>")
-                        .append(row(seed, it -> it.measured().accuracy()))
-                        .append("</td><td>")
-                        .append(row(seed, it -> elbo(it, k)))
-                        .append("</td></tr>");
+        bySetting.forEach((setting, group) -> {
+            for (RunView run : group) {
+                for (RunView.SeedView seed : run.seeds()) {
+                    html.append("<tr><td>")
+                            .append(Html.text(name(run)))
+                            .append("</td><td>" + Html.text(setting))
+                            .append("</td><td>" + seed.seed() + "</td><td>")
+                            .append(row(seed, it -> it.measured().accuracy()))
+                            .append("</td><td>")
+                            .append(row(seed, it -> elbo(it, k)))
+                            .append("</td></tr>");
+                }
             }
-        }
+        });
         html.append("</tbody></table></div></section>");
         html.append("<section><h2>Verdict of each run</h2>");
         for (RunView run : runs) {

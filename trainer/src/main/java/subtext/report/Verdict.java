@@ -6,15 +6,10 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import subtext.em.EmReport;
+import subtext.evaluate.Student;
 
 /** What a run found, in plain sentences with their intervals: improved, got worse, or cannot be told. */
 final class Verdict {
-    /** Two-sided 95 % quantiles of Student's t by degrees of freedom, 1 to 30. */
-    private static final double[] T95 = {
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-        2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042
-    };
-
     private static final double NORMAL95 = 1.960;
 
     private Verdict() {}
@@ -190,8 +185,7 @@ final class Verdict {
         for (double d : differences) {
             squares += (d - mean) * (d - mean);
         }
-        double t = n - 1 <= T95.length ? T95[n - 2] : NORMAL95;
-        double half = t * Math.sqrt(squares / (n - 1) / n);
+        double half = Student.quantile95(n - 1) * Math.sqrt(squares / (n - 1) / n);
         return new Change(mean, mean - half, mean + half);
     }
 

@@ -1,0 +1,2 @@
+/** Experiments of many runs: their arms, the statistics over seeds, and what they confirm. */
+package subtext.experiment;
