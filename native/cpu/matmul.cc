@@ -24,6 +24,7 @@ struct Blocking {
     static constexpr int64_t stripStride = depth + 16;      // not a power of two, so that the rows of a strip meet different cache sets
     static constexpr int64_t group = 96 / kTileRows;        // strips of a^T packed together: whole lines of its rows are read
     static constexpr int64_t groupStride = kTileRows * depth + 16;
+    static constexpr int64_t line = 64 / sizeof(T);
     static constexpr int64_t header = 64;
     static constexpr int64_t bBytes = room * sizeof(T);
     static constexpr int64_t aBytes = (group * groupStride > kTileRows * stripStride ? group * groupStride : kTileRows * stripStride) *
@@ -64,7 +65,6 @@ void matmulPlan(MatmulPlan* plan, int32_t threads) {
             else columns = columnsOf(++across);
         }
     } else {
-        if (!keepsColumns<T>(K, columns) && keepsColumns<T>(K, 2 * B::panel)) columns = B::room / K / B::panel * B::panel;
         columns = columnsOf(ceilDiv(N, columns));
         const bool kept = keepsColumns<T>(K, columns);
         const int64_t wanted = threads > 1 ? 4 * threads : 1;
@@ -219,9 +219,10 @@ void matmul(const MatmulPlan* plan, int64_t from, int64_t to, void* scratch) {
                 if (transposed) packColumns<S>(packedA, a, M, m0 + g, here, k0, depth);
                 Ahead near;
                 if (following > 0) {
-                    near = transposed ? block(a + k0 * M + m, depth, following, M) : block(a + m * K + k0, following, depth, K);
+                    // the last vector of a group has read the first line of the next
+                    near = transposed ? block(a + k0 * M + m + B::line, depth, following, M) : block(a + m * K + k0, following, depth, K);
                 } else if (transposed && !last) {  // the first group of the next block
-                    near = block(a + (k0 + depth) * M + m0, least(deep, K - k0 - depth), least(groupRows, rows), M);
+                    near = block(a + (k0 + depth) * M + m0, least(deep, K - k0 - depth), least(groupRows, rows) + B::line, M);
                 }
                 for (int64_t i = g; i < g + here; i += kTileRows) {
                     const int64_t r = least(kTileRows, rows - i), at = (m0 + i) * N + n0;

@@ -112,12 +112,13 @@ ST_INLINE void tile(T* c, int64_t ldc, int64_t K, const T* a, int64_t lda, const
         }
     };
     int64_t k = 0;
-    int written = 0;  // rows of c asked for
+    int written = 0;  // rows of c asked for: those of the next tile, if they are read before anything else
+    T* const wanted = AROUND && add ? c + NV * L : c;
     for (; k + kStep <= K; k += kStep) {
         if constexpr (AROUND) {
             if (written < R) {
 #pragma GCC unroll 4
-                for (int j = 0; j < NV; j++) prefetchWritten(c + written * ldc + j * L);
+                for (int j = 0; j < NV; j++) prefetchWritten(wanted + written * ldc + j * L);
                 if (around->residual) {
 #pragma GCC unroll 4
                     for (int j = 0; j < NV; j++) __builtin_prefetch(around->residual + written * ldc + j * L, 0, 3);
