@@ -20,7 +20,8 @@ struct Blocking {
     static constexpr int64_t panel = kTileVectors * V<T>::lanes;
     static constexpr int64_t depth = 384;  // most k per block: a strip of a (12 x 384 f32) stays in the first-level cache
     static constexpr int64_t widest = sizeof(T) == 4 ? 256 : 128;
-    static constexpr int64_t room = 768 * widest;           // of packed b: a part of the second-level cache
+    static constexpr int64_t widestTn = widest * 3 / 2;     // of a^T each strip is packed once for so many columns
+    static constexpr int64_t room = 768 * widest;           // of packed b, and for tn of c: a part of the second-level cache
     static constexpr int64_t stripStride = depth + 16;      // not a power of two, so that the rows of a strip meet different cache sets
     static constexpr int64_t group = 96 / kTileRows;        // strips of a^T packed together: whole lines of its rows are read
     static constexpr int64_t groupStride = kTileRows * depth + 16;
@@ -58,7 +59,7 @@ void matmulPlan(MatmulPlan* plan, int32_t threads) {
     const auto even = [&](int64_t tasks) { return tasks % threads == 0 || tasks >= 16 * threads; };
     int64_t columns = least(columnsOf(1), B::widest), rows;
     if (plan->layout == tn) {
-        int64_t down = ceilDiv(M, 768), across = ceilDiv(N, B::widest);
+        int64_t across = ceilDiv(N, B::widestTn), down = ceilDiv(M * columnsOf(across), B::room);
         rows = rowsOf(down), columns = columnsOf(across);
         while (!even(ceilDiv(M, rows) * ceilDiv(N, columns)) && most(rows, columns) > 64) {
             if (rows > columns) rows = rowsOf(++down);
