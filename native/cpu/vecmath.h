@@ -52,6 +52,12 @@ ST_INLINE V<T> exponential(V<T> x) {
 #pragma GCC unroll 16
     for (int k = F::expTerms - 1; k >= 2; k--) p = fma(p, r, broadcast<T>(T(1) / factorial[k]));
     p = fma(r * r, p, r) + broadcast<T>(1);
+#if ST_AVX512
+    // p 2^n rounded once: what the two products give, of which the first is exact
+    if constexpr (sizeof(T) == 4) p.r[0] = _mm512_scalef_ps(p.r[0], n.r[0]);
+    else p.r[0] = _mm512_scalef_pd(p.r[0], n.r[0]);
+    return p;
+#else
     I<T> whole = bitsOf(shifted), half;
     const I<T> magic = bitsOf(broadcast<T>(F::magic));
     ST_EACH {
@@ -60,6 +66,7 @@ ST_INLINE V<T> exponential(V<T> x) {
         whole.r[i] -= half.r[i];
     }
     return p * twoToThe<T>(half) * twoToThe<T>(whole);
+#endif
 }
 
 /// Natural logarithm: x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), and with s = f / (2 + f)
