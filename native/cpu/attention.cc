@@ -319,7 +319,10 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
     const S* y = static_cast<const S*>(plan->y) + row0 * H * D;
     const T* lse = static_cast<const T*>(plan->lse) + row0 * H;
     S* dqkv = static_cast<S*>(plan->dqkv) + row0 * stride;
-    T* dq = static_cast<T*>(plan->dq) + row0 * H * D;
+    // dq is summed up where it is wanted, unless that is narrower than T
+    constexpr bool direct = sizeof(S) == sizeof(T);
+    const int64_t dqStride = direct ? stride : H * D;
+    T* dq = direct ? reinterpret_cast<T*>(dqkv) : static_cast<T*>(plan->dq) + row0 * H * D;
     T* delta = static_cast<T*>(plan->delta) + row0 * H;
     const T scale = static_cast<T>(plan->scale);
     const int64_t window = plan->window > 0 ? plan->window : INT64_MAX / 4;
@@ -330,7 +333,7 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
             V<T> dot = zero<T>();
             eachVector<T>(D, [&](int64_t d, int64_t n) { dot = fma(load(dy + at + d, n), load(y + at + d, n), dot); });
             delta[r * H + h] = sum(dot);
-            memset(dq + at, 0, D * sizeof(T));
+            memset(dq + r * dqStride + h * D, 0, D * sizeof(T));
         }
     }
     const Source<S> keys = {nullptr, qkv + (H + kv) * D, 0, stride}, values = {nullptr, qkv + (H + Hkv + kv) * D, 0, stride};
@@ -364,6 +367,12 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
                     for (int64_t j = 0; j < nv; j += L) {
                         T* pAt = desk.score + r * kBlock + j;
                         T* dAt = desk.dp + r * kBlock + j;
+                        if (low <= j && j + L <= limit) {
+                            const V<T> p = exponential(load(pAt) * sv - l);
+                            store(dAt, p * (load(dAt) - del) * sv);
+                            store(pAt, p);
+                            continue;
+                        }
                         if (j >= limit || j + L <= low) {
                             store(pAt, zero<T>());
                             store(dAt, zero<T>());
@@ -385,8 +394,8 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
                 }
                 for (int64_t r = 0; r < rows; r += kTileRows) {
                     const int64_t tileRows = least(kTileRows, rows - r), seen = diagonal ? least(n, r + tileRows) : n;
-                    product<T, AWalk::rows, false>(dq + ((r0 + r) * H + h) * D, H * D, tileRows, D, seen, desk.dp + r * kBlock, kBlock, key.at,
-                                                   key.stride, true);
+                    product<T, AWalk::rows, false>(dq + (r0 + r) * dqStride + h * D, dqStride, tileRows, D, seen, desk.dp + r * kBlock, kBlock,
+                                                   key.at, key.stride, true);
                 }
             }
         }
@@ -399,7 +408,7 @@ void attentionBackward(const AttentionPlan* plan, int64_t s, int64_t kv, void* s
             });
         }
     }
-    for (int64_t r = 0; r < length; r++) {
+    for (int64_t r = 0; r < length && !direct; r++) {
         const T* from = dq + (r * H + kv * G) * D;
         S* to = dqkv + r * stride + kv * G * D;
         eachVector<T>(G * D, [&](int64_t d, int64_t lanes) { store(to + d, load(from + d, lanes), lanes); });
