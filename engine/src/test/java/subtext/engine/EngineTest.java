@@ -9,6 +9,10 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.EngineException;
 import subtext.generate.Generator;
@@ -23,7 +27,12 @@ import subtext.text.BpeTrainer;
 import subtext.text.Tokens;
 
 /** The front door on a small saved model: what an embedding program relies on. */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class EngineTest {
+    @Parameter
+    Backend backend;
+
     @TempDir
     private Path folder;
 
@@ -114,6 +123,6 @@ class EngineTest {
     }
 
     private Engine open() throws IOException {
-        return Engine.open(folder, TestDevice.backend(), TestDevice.options(), DType.F32);
+        return Engine.open(folder, backend, TestDevice.options(backend), DType.F32);
     }
 }

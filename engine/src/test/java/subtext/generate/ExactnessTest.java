@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
@@ -25,31 +27,36 @@ import subtext.text.Tokens;
 
 /**
  * A token's log-probability has one value, to the bit: by the sampler that drew it, by the scorer behind a shared prefix, and by the
- * training forward; alone or among others, however packed, on any number of threads. The number of tokens compared is
- * {@code -Dsubtext.test.tokens}, 4,000 unless told.
+ * training forward; alone or among others, however packed, on any number of threads. On every backend that is there; the emulator, some
+ * thousand times slower than the CPU, compares fewer tokens.
  */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class ExactnessTest {
     private static final int STOP = 5;
-    private static final int TOKENS = Integer.getInteger("subtext.test.tokens", 4_000);
 
-    @ParameterizedTest
-    @EnumSource(
-            value = DType.class,
-            names = {"F32", "BF16"})
-    void samplerScorerAndTrainerAgreeToTheBit(DType dtype) {
-        compareTokens(dtype, TOKENS);
+    @Parameter
+    Backend backend;
+
+    /** What can be compared in seconds: {@code most}, on the emulator {@code emulated}. */
+    private int within(int most, int emulated) {
+        return backend == Backend.CUDA_EMULATED ? emulated : most;
     }
 
     @Test
-    void samplerScorerAndTrainerAgreeToTheBitOverAHundredThousandTokens() {
-        assumeFast();
-        compareTokens(DType.F32, 100_000);
+    void samplerScorerAndTrainerAgreeToTheBit() {
+        compareTokens(DType.F32, within(100_000, 2_000));
     }
 
-    private static void compareTokens(DType dtype, int wanted) {
+    @Test
+    void samplerScorerAndTrainerAgreeToTheBitInBf16() {
+        compareTokens(DType.BF16, within(20_000, 2_000));
+    }
+
+    private void compareTokens(DType dtype, int wanted) {
         LlamaConfig config = TestDevice.tiny(true);
         int compared = 0;
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.scoring(4096, 256), 11);
                 Generator generator = new Generator(llama, new Generator.Limits(37, 14, 150, 200));
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(300, 23, 150))) {
@@ -96,7 +103,7 @@ class ExactnessTest {
         LlamaConfig config = TestDevice.tiny(true);
         List<Prompt> prompts = prompts(config, 9, 7);
         List<List<Sample>> reference = null;
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12)) {
             // lanes, prompts, prefill rows, steps between looks
             for (int[] room :
@@ -128,7 +135,7 @@ class ExactnessTest {
     @Test
     void theSameKeyDrawsTheSameAndAnotherKeyAnother() {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12);
                 Generator generator = new Generator(llama, new Generator.Limits(4, 2, 64, 64))) {
             List<Sample> samples = generator
@@ -147,10 +154,10 @@ class ExactnessTest {
     void aSequenceScoresTheSameAloneAndPackedWithOthers(DType dtype) {
         LlamaConfig config = TestDevice.tiny(false);
         List<Tokens> texts = new ArrayList<>();
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < within(64, 16); i++) {
             texts.add(TestDevice.text(config, 2 + Philox.below(3, i, 130), Philox.key(4, i)));
         }
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.scoring(64 * 132, 64), 13);
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(97, 5, 140))) {
             List<double[]> alone =
@@ -189,7 +196,7 @@ class ExactnessTest {
         double[][] losses = new double[2][];
         double[][] gradients = new double[2][];
         for (int i = 0; i < 2; i++) {
-            try (Device device = TestDevice.open(i == 0 ? 1 : threads);
+            try (Device device = TestDevice.open(backend, i == 0 ? 1 : threads);
                     Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 3), 14)) {
                 losses[i] = llama.forwardBackwardRows(batch, 1);
                 gradients[i] = device.downloadDoubles(llama.gradients().flat());
@@ -200,14 +207,15 @@ class ExactnessTest {
     }
 
     @Test
-    void twoHundredStepsDoNotDependOnThreads() {
+    void trainingStepsDoNotDependOnThreads() {
+        int steps = within(200, 10);
         LlamaConfig config = TestDevice.tiny(true);
         float[][] weights = new float[3][];
-        double[][] losses = new double[3][200];
+        double[][] losses = new double[3][steps];
         int[] threads = {1, 2, 4};
         for (int i = 0; i < 3; i++) {
             Tensor[] moments = new Tensor[2];
-            try (Device device = TestDevice.open(threads[i]);
+            try (Device device = TestDevice.open(backend, threads[i]);
                     Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 8), 16);
                     Slab slab = device.slab("moments", s -> {
                         moments[0] = Parameters.lay(s, "m", llama.table(), DType.F32);
@@ -216,7 +224,7 @@ class ExactnessTest {
                 assertThat(slab.used()).isPositive();
                 device.zero(moments[0]);
                 device.zero(moments[1]);
-                for (int step = 1; step <= 200; step++) {
+                for (int step = 1; step <= steps; step++) {
                     PackedBatch batch = packed(List.of(
                             TestDevice.text(config, 2 + step % 60, step), TestDevice.text(config, 40, 1000 + step)));
                     llama.zeroGradients();
@@ -245,37 +253,58 @@ class ExactnessTest {
         }
     }
 
+    /**
+     * Ten thousand sequences, on the emulator one thousand: each alone, packed among all others of its round, behind a cached prefix of its
+     * own, and behind one that it shares with its family.
+     */
     @Test
-    void tenThousandSequencesScoreTheSameInAnyCompany() {
-        assumeFast();
+    void thousandsOfSequencesScoreTheSameInAnyCompany() {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
-                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(64 * 70, 64), 17);
+        try (Device device = TestDevice.open(backend);
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(70 * 68, 70), 17);
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(500, 40, 80))) {
+            int wanted = within(10_000, 1_000);
             int compared = 0;
-            for (int round = 0; compared < 10_000; round++) {
-                int size = 2 + Philox.below(6, round, 63);
+            for (int round = 0; compared < wanted; round++) {
+                List<Scorer.Request> families = new ArrayList<>();
+                List<Scorer.Request> apart = new ArrayList<>();
                 List<Tokens> texts = new ArrayList<>();
-                List<Scorer.Request> requests = new ArrayList<>();
-                for (int i = 0; i < size; i++) {
-                    long key = Philox.key(18, round, i);
-                    Tokens text = TestDevice.text(config, 2 + Philox.below(key, 0, 68), key);
-                    int cut = 1 + Philox.below(key, 1, text.size() - 1);
-                    texts.add(text);
-                    requests.add(Scorer.Request.of(text.slice(0, cut), text.slice(cut, text.size())));
+                int size = 2 + Philox.below(6, round, 63);
+                while (texts.size() < size) {
+                    long key = Philox.key(18, round, texts.size());
+                    Tokens prefix = TestDevice.text(config, 1 + Philox.below(key, 0, 34), key);
+                    List<Tokens> members = new ArrayList<>();
+                    for (int member = Philox.below(key, 1, 6); member >= 0; member--) {
+                        Tokens continuation =
+                                TestDevice.text(config, 1 + Philox.below(key, 2 + member, 34), Philox.key(key, member));
+                        members.add(continuation);
+                        apart.add(Scorer.Request.of(prefix, continuation));
+                        texts.add(Tokens.concat(prefix, continuation));
+                    }
+                    families.add(new Scorer.Request(prefix, members));
                 }
                 PackedBatch batch = packed(texts);
                 double[] together = llama.logProbs(batch);
-                List<List<Score>> cached = scorer.score(requests);
-                for (int i = 0; i < size; i++, compared++) {
+                List<Score> cached =
+                        scorer.score(apart).stream().map(List::getFirst).toList();
+                List<Score> shared =
+                        scorer.score(families).stream().flatMap(List::stream).toList();
+                for (int i = 0; i < texts.size(); i++, compared++) {
                     double[] alone = llama.logProbs(packed(List.of(texts.get(i))));
+                    double[] continued =
+                            Arrays.copyOfRange(alone, apart.get(i).prefix().size() - 1, alone.length);
                     assertThat(Arrays.copyOfRange(together, batch.cuSeqlens()[i], batch.cuSeqlens()[i + 1]))
+                            .as("packed, round %d, sequence %d", round, i)
                             .isEqualTo(alone);
-                    int cut = requests.get(i).prefix().size();
-                    assertThat(cached.get(i).getFirst().logProbs())
-                            .isEqualTo(Arrays.copyOfRange(alone, cut - 1, alone.length));
+                    assertThat(cached.get(i).logProbs())
+                            .as("cached, round %d, sequence %d", round, i)
+                            .isEqualTo(continued);
+                    assertThat(shared.get(i).logProbs())
+                            .as("behind a shared prefix, round %d, sequence %d", round, i)
+                            .isEqualTo(continued);
                 }
             }
+            assertThat(compared).isGreaterThanOrEqualTo(wanted);
         }
     }
 
@@ -283,7 +312,7 @@ class ExactnessTest {
     void trainingLossesAreMinusTheLogProbabilities() {
         LlamaConfig config = TestDevice.tiny(true);
         PackedBatch batch = packed(List.of(TestDevice.text(config, 90, 1), TestDevice.text(config, 33, 2)));
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(128, 3), 14)) {
             double[] losses = llama.forwardBackwardRows(batch, 0.25);
             double[] logProbs = llama.logProbs(batch);
@@ -296,7 +325,7 @@ class ExactnessTest {
     @Test
     void aRequestOfMoreContinuationsThanSlotsIsCut() {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 15);
                 Scorer small = new Scorer(llama, new Scorer.Limits(16, 3, 40));
                 Scorer large = new Scorer(llama, new Scorer.Limits(512, 64, 40))) {
@@ -311,10 +340,6 @@ class ExactnessTest {
             assertThat(small.score(requests)).isEqualTo(large.score(requests));
             assertThat(small.score(requests).get(0).get(3).logProbs()).isEmpty();
         }
-    }
-
-    private static void assumeFast() {
-        Assumptions.assumeTrue(TestDevice.backend() != Backend.CUDA_EMULATED, "hours on the emulator");
     }
 
     private static PackedBatch packed(List<Tokens> texts) {

@@ -6,8 +6,12 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.model.Llama;
@@ -18,20 +22,27 @@ import subtext.text.Tokens;
 
 /**
  * Draws follow the law they claim: every continuation of up to three tokens over a vocabulary of five is enumerated, its probability added
- * up exactly, and frequencies are compared by chi-square. {@code -Dsubtext.test.draws}, 60,000 unless told.
+ * up exactly, and frequencies are compared by chi-square. On every backend that is there: {@code -Dsubtext.test.draws}, 60,000 unless told,
+ * and 1,000 on the emulator.
  */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class SamplingLawTest {
     private static final int DRAWS = Integer.getInteger("subtext.test.draws", 60_000);
+    private static final int EMULATED_DRAWS = 1_000;
     private static final int STOP = 2;
     private static final int LONGEST = 3;
     private static final LlamaConfig CONFIG = new LlamaConfig(1, 16, 2, 1, 8, 24, 5, 16, 10_000, 1e-5, true);
+
+    @Parameter
+    Backend backend;
 
     @ParameterizedTest
     @CsvSource({"1, 0, 1, 1", "1, 0, 1, 2", "0.7, 0, 1, 3", "1.5, 3, 1, 4", "1, 0, 0.8, 5"})
     void frequenciesFollowTheEnumeratedLaw(double temperature, int topK, double topP, long seed) {
         Sampling sampling = new Sampling(temperature, topK, topP, STOP, LONGEST);
         Tokens prompt = Tokens.of(0, 3, 1);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, CONFIG, DType.F32, Llama.Capacity.scoring(4096, 1024), 21);
                 Generator generator = new Generator(llama, new Generator.Limits(256, 8, 8, 64));
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(512, 256, 8))) {
@@ -39,9 +50,10 @@ class SamplingLawTest {
             assertThat(law.values().stream().mapToDouble(p -> p).sum()).isBetween(1 - 1e-5, 1 + 1e-5);
 
             Map<Tokens, Integer> counts = new HashMap<>();
+            int draws = backend == Backend.CUDA_EMULATED ? EMULATED_DRAWS : DRAWS;
             int perPrompt = 500;
             List<Prompt> prompts = new ArrayList<>();
-            for (int i = 0; i < DRAWS / perPrompt; i++) {
+            for (int i = 0; i < draws / perPrompt; i++) {
                 long[] keys = new long[perPrompt];
                 for (int j = 0; j < perPrompt; j++) {
                     keys[j] = Philox.key(seed, i, j);

@@ -13,8 +13,12 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.generate.Scorer;
@@ -25,7 +29,12 @@ import subtext.text.SymbolTokenizer;
 import subtext.text.Tokens;
 
 /** A tiny random model of each family against PyTorch in float64 (src/test/golden/make_families.py). */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class FamilyParityTest {
+    @Parameter
+    Backend backend;
+
     @TempDir
     private Path scratch;
 
@@ -34,7 +43,7 @@ class FamilyParityTest {
     @ValueSource(strings = {"llama2", "tinyllama-linear", "llama3", "mistral", "smollm2", "qwen2", "qwen3"})
     void logitsAgree(String name) throws IOException, URISyntaxException {
         Golden golden = Golden.read(name);
-        double[] logits = golden.logits(DType.F32);
+        double[] logits = golden.logits(backend, DType.F32);
         float[] expected = golden.floats("logits");
         assertThat(logits).hasSize(expected.length);
         for (int i = 0; i < logits.length; i++) {
@@ -49,7 +58,7 @@ class FamilyParityTest {
         Golden golden = Golden.read(name);
         for (boolean recompute : new boolean[] {false, true}) {
             Llama.Capacity capacity = Llama.Capacity.training(96, 4);
-            try (Device device = TestDevice.open();
+            try (Device device = TestDevice.open(backend);
                     Llama llama = Llama.open(
                             device, golden.config(), DType.F32, recompute ? capacity.withRecompute() : capacity)) {
                 llama.upload(golden.weights());
@@ -80,7 +89,7 @@ class FamilyParityTest {
     @ValueSource(strings = {"llama2", "tinyllama-linear", "llama3", "mistral", "smollm2", "qwen2", "qwen3"})
     void bf16IsAsCloseAsPyTorchs(String name) throws IOException, URISyntaxException {
         Golden golden = Golden.read(name);
-        double[] ours = golden.logits(DType.BF16);
+        double[] ours = golden.logits(backend, DType.BF16);
         float[] theirs = golden.floats("logits.bf16");
         float[] exact = golden.floats("logits.bf16.exact");
         double sum = 0;
@@ -122,7 +131,7 @@ class FamilyParityTest {
                 }
             }
         }
-        double[] logits = new Golden(plain, weights, golden.batch(), golden.expected()).logits(DType.F32);
+        double[] logits = new Golden(plain, weights, golden.batch(), golden.expected()).logits(backend, DType.F32);
         float[] expected = golden.floats("logits");
         double largest = 0;
         for (int i = 0; i < logits.length; i++) {
@@ -137,7 +146,7 @@ class FamilyParityTest {
     void cachedLogProbabilitiesHaveTheBitsOfTraining(String name) throws IOException, URISyntaxException {
         Golden golden = Golden.read(name);
         for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
-            try (Device device = TestDevice.open();
+            try (Device device = TestDevice.open(backend);
                     Llama llama = Llama.open(device, golden.config(), dtype, Llama.Capacity.training(96, 4));
                     Scorer scorer = new Scorer(llama, new Scorer.Limits(7, 3, 96))) {
                 llama.upload(golden.weights());
@@ -251,8 +260,8 @@ class FamilyParityTest {
             }
         }
 
-        double[] logits(DType dtype) {
-            try (Device device = TestDevice.open();
+        double[] logits(Backend backend, DType dtype) {
+            try (Device device = TestDevice.open(backend);
                     Llama llama = Llama.open(device, config, dtype, Llama.Capacity.scoring(96, 4))) {
                 llama.upload(weights);
                 return llama.logits(batch);

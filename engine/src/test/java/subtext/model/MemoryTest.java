@@ -7,6 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
@@ -20,11 +23,16 @@ import subtext.testing.TestDevice;
 import subtext.text.Tokens;
 
 /** What is allocated, when, and that it is given back. */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class MemoryTest {
+    @Parameter
+    Backend backend;
+
     @Test
     void stepsDrawsAndScoresAllocateNothing() {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(200, 8), 1);
                 Generator generator = new Generator(llama, new Generator.Limits(8, 4, 64, 64));
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(64, 8, 64))) {
@@ -51,7 +59,7 @@ class MemoryTest {
     /** What is stated before opening is what is then allocated, in every family, to the byte. */
     @Test
     void memoryIsKnownBeforeItIsTaken() {
-        try (Device device = TestDevice.open()) {
+        try (Device device = TestDevice.open(backend)) {
             for (Family family : Family.values()) {
                 LlamaConfig tiny = TestDevice.tiny(false);
                 LlamaConfig config = new LlamaConfig(
@@ -98,7 +106,7 @@ class MemoryTest {
                 LlamaConfig config = TestDevice.tiny(tied);
                 long taken;
                 long planned;
-                try (Device device = TestDevice.open()) {
+                try (Device device = TestDevice.open(backend)) {
                     long before = device.allocatedBytes();
                     try (Llama llama = Llama.open(device, config, type, Llama.Capacity.training(200, 8));
                             Generator generator = new Generator(llama, new Generator.Limits(8, 4, 64, 64));
@@ -108,7 +116,7 @@ class MemoryTest {
                         assertThat(generator.limits().lanes()).isEqualTo(8);
                     }
                 }
-                try (Device device = Device.planning(TestDevice.backend(), subtext.bindings.DeviceOptions.defaults())) {
+                try (Device device = Device.planning(backend, TestDevice.options(backend))) {
                     long free = device.info().freeBytes();
                     Llama llama = Llama.open(device, config, type, Llama.Capacity.training(200, 8));
                     new Generator(llama, new Generator.Limits(8, 4, 64, 64));
@@ -125,7 +133,7 @@ class MemoryTest {
     @Test
     void openingAndClosingTwoHundredTimesGivesEverythingBack() {
         LlamaConfig config = TestDevice.tiny(false);
-        try (Device device = TestDevice.open()) {
+        try (Device device = TestDevice.open(backend)) {
             for (int i = 0; i < 200; i++) {
                 try (Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.training(64, 8), 1);
                         Generator generator = new Generator(llama, new Generator.Limits(4, 2, 32, 16));
@@ -146,7 +154,7 @@ class MemoryTest {
     void closingTwiceDoesNothingAndUseAfterCloseIsRefused() {
         LlamaConfig config = TestDevice.tiny(true);
         PackedBatch batch = PackedBatch.of(List.of(PackedBatch.Sequence.next(Tokens.of(1, 2, 3))));
-        try (Device device = TestDevice.open()) {
+        try (Device device = TestDevice.open(backend)) {
             Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(8, 2), 1);
             Generator generator = new Generator(llama, new Generator.Limits(1, 1, 8, 8));
             generator.close();
@@ -162,7 +170,7 @@ class MemoryTest {
     @Test
     void whatExceedsTheRoomIsRefusedByName() {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(8, 2), 1);
                 Generator generator = new Generator(llama, new Generator.Limits(1, 1, 8, 8));
                 Scorer scorer = new Scorer(llama, new Scorer.Limits(8, 2, 8))) {
@@ -203,7 +211,7 @@ class MemoryTest {
     @Test
     void theWrongThreadIsRefused() throws InterruptedException {
         LlamaConfig config = TestDevice.tiny(true);
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.scoring(8, 2), 1)) {
             Throwable[] thrown = new Throwable[1];
             Thread thread = new Thread(() -> {
@@ -221,8 +229,8 @@ class MemoryTest {
 
     @Test
     void f64IsRefusedWhereItIsNotComputed() {
-        Assumptions.assumeTrue(TestDevice.backend() != Backend.CPU, "the CPU computes f64");
-        try (Device device = TestDevice.open()) {
+        Assumptions.assumeTrue(backend != Backend.CPU, "the CPU computes f64");
+        try (Device device = TestDevice.open(backend)) {
             assertThatThrownBy(() -> TestDevice.model(
                                     device, TestDevice.tiny(true), DType.F64, Llama.Capacity.scoring(8, 2), 1)
                             .logProbs(PackedBatch.of(List.of(PackedBatch.Sequence.next(Tokens.of(1, 2))))))

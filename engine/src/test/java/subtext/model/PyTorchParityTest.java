@@ -12,6 +12,10 @@ import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.Slab;
@@ -21,7 +25,12 @@ import subtext.testing.TestDevice;
 import subtext.text.Tokens;
 
 /** A tiny Llama against PyTorch in float64 (src/test/golden/make_golden.py): logits, every gradient, ten losses of AdamW. */
+@ParameterizedClass
+@MethodSource("subtext.testing.TestDevice#backends")
 class PyTorchParityTest {
+    @Parameter
+    Backend backend;
+
     private static final LlamaConfig CONFIG = TestDevice.tiny(true);
     private static Safetensors golden;
     private static PackedBatch batch;
@@ -55,7 +64,7 @@ class PyTorchParityTest {
     @Test
     void logitsAgree() throws IOException {
         float[] expected = golden.floats("logits");
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = Llama.open(device, CONFIG, DType.F32, Llama.Capacity.scoring(64, 4))) {
             llama.upload(weights);
             double[] logits = llama.logits(batch);
@@ -69,7 +78,7 @@ class PyTorchParityTest {
 
     @Test
     void everyGradientAgrees() throws IOException {
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = Llama.open(device, CONFIG, DType.F32, Llama.Capacity.training(64, 4))) {
             llama.upload(weights);
             llama.forwardBackward(batch, 1 / batch.weight());
@@ -94,7 +103,7 @@ class PyTorchParityTest {
     void tenLossesOfAdamWAgree() throws IOException {
         float[] expected = golden.floats("losses");
         Tensor[] moments = new Tensor[2];
-        try (Device device = TestDevice.open();
+        try (Device device = TestDevice.open(backend);
                 Llama llama = Llama.open(device, CONFIG, DType.F32, Llama.Capacity.training(64, 4));
                 Slab slab = device.slab("optimizer", s -> {
                     moments[0] = Parameters.lay(s, "m", llama.table(), DType.F32);

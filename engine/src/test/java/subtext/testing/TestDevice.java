@@ -2,12 +2,13 @@ package subtext.testing;
 
 import java.nio.file.Path;
 import java.util.Locale;
-import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
+import subtext.bindings.EngineException;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
@@ -16,33 +17,70 @@ import subtext.random.Philox;
 import subtext.text.Tokens;
 
 /**
- * The device that the model tests run on: {@code -Dsubtext.test.backend=cpu|cuda_emulated|cuda}, CPU unless told, with the library of
- * {@code -Dsubtext.test.library} if given. Small random models and texts for it, each a function of its seed.
+ * The devices that the model tests run on. Tests of exactness and parity take each of {@link #backends}; the others take {@link #backend},
+ * {@code -Dsubtext.test.backend=cpu|cuda_emulated|cuda}, CPU unless told. {@code -Dsubtext.test.library} names the library of the backend
+ * that was told. Small random models and texts, each a function of its seed.
  */
 public final class TestDevice {
+    private static final String BACKEND = "subtext.test.backend";
+    private static final String LIBRARY = "subtext.test.library";
+
     private TestDevice() {}
 
-    /** The backend under test. */
+    /** The backend of tests that take one. */
     public static Backend backend() {
-        return Backend.valueOf(System.getProperty("subtext.test.backend", "cpu").toUpperCase(Locale.ROOT));
+        return Backend.valueOf(System.getProperty(BACKEND, "cpu").toUpperCase(Locale.ROOT));
     }
 
-    /** A device of it with two threads. */
+    /**
+     * The backends of tests that take each: the one that was told, else the CPU, the CUDA sources on the emulator where it was built from
+     * these sources, and CUDA where there is a GPU.
+     */
+    public static Stream<Backend> backends() {
+        return System.getProperty(BACKEND) != null
+                ? Stream.of(backend())
+                : Stream.of(Backend.values()).filter(backend -> backend == Backend.CPU || isThere(backend));
+    }
+
+    private static boolean isThere(Backend backend) {
+        try (Device device = open(backend, 1)) {
+            return device.backend() == backend;
+        } catch (EngineException.BackendUnavailable e) {
+            return false;
+        }
+    }
+
+    /** The backend's device with two threads. */
     public static Device open() {
-        return open(2);
+        return open(backend());
     }
 
-    /** A device of it with so many CPU threads. */
-    public static Device open(int threads) {
-        return Device.open(backend(), options().withThreads(threads));
+    /** A device of a backend with two threads. */
+    public static Device open(Backend backend) {
+        return open(backend, 2);
     }
 
-    /** How tests open it. */
+    /** A device of a backend with so many CPU threads. */
+    public static Device open(Backend backend, int threads) {
+        return Device.open(backend, options(backend).withThreads(threads));
+    }
+
+    /** How tests open the backend's device. */
     public static DeviceOptions options() {
-        Optional<Path> library =
-                Optional.ofNullable(System.getProperty("subtext.test.library")).map(Path::of);
+        return options(backend());
+    }
+
+    /** How tests open a backend's device. */
+    public static DeviceOptions options(Backend backend) {
+        String told = System.getProperty(LIBRARY);
         DeviceOptions options = DeviceOptions.defaults().withThreads(2);
-        return library.isPresent() ? options.withLibrary(library.get()) : options;
+        if (told != null && backend == backend()) {
+            return options.withLibrary(Path.of(told));
+        }
+        return backend == Backend.CUDA_EMULATED
+                ? options.withLibrary(
+                        Path.of(System.getProperty("subtext.root", ".."), "native/target/build", backend.libraryName()))
+                : options;
     }
 
     /** Skips a test that computes in f64 where the backend cannot. */
