@@ -14,13 +14,17 @@ import java.lang.foreign.StructLayout;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.Optional;
+import java.util.SequencedMap;
 
 /**
  * The part of cuBLASLt that backward products use, in jextract's shape: C names verbatim, descriptors, address-first handles, struct
  * layouts. The library is looked up at run time and never linked; a machine without it is a normal machine.
  *
- * <p>Enum values and prototypes as documented by NVIDIA for cuBLAS 12 and 13; {@code size_t} is 64 bits.
+ * <p>Enum values and prototypes as documented by NVIDIA for cuBLAS 12 and 13; {@code size_t} is 64 bits. {@code ./mvnw -Pjextract -pl
+ * bindings -am verify} compares them with what jextract makes of NVIDIA's header, where both are installed.
  */
 public final class CublasLtH {
     private CublasLtH() {}
@@ -43,8 +47,9 @@ public final class CublasLtH {
     public static final int CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1;
 
     /** {@code cublasLtMatmulAlgo_t}: opaque, copied by value inside the heuristic's result. */
-    public static final MemoryLayout cublasLtMatmulAlgo_t =
-            MemoryLayout.sequenceLayout(8, JAVA_LONG).withName("cublasLtMatmulAlgo_t");
+    public static final StructLayout cublasLtMatmulAlgo_t = MemoryLayout.structLayout(
+                    MemoryLayout.sequenceLayout(8, JAVA_LONG).withName("data"))
+            .withName("cublasLtMatmulAlgo_t");
 
     /** {@code cublasLtMatmulHeuristicResult_t} */
     public static final StructLayout cublasLtMatmulHeuristicResult_t = MemoryLayout.structLayout(
@@ -55,19 +60,48 @@ public final class CublasLtH {
                     MemoryLayout.sequenceLayout(4, JAVA_INT).withName("reserved"))
             .withName("cublasLtMatmulHeuristicResult_t");
 
-    private static final MethodHandle GET_VERSION = handle(FunctionDescriptor.of(JAVA_LONG));
-    private static final MethodHandle POINTER = handle(FunctionDescriptor.of(JAVA_INT, ADDRESS));
-    private static final MethodHandle DESC_CREATE =
-            handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
-    private static final MethodHandle SET_ATTRIBUTE =
-            handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG));
-    private static final MethodHandle LAYOUT_CREATE =
-            handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-    private static final MethodHandle GET_HEURISTIC = handle(FunctionDescriptor.of(
-            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, ADDRESS));
-    private static final MethodHandle MATMUL = handle(FunctionDescriptor.of(
-            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
-            ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final FunctionDescriptor STATUS_OF_POINTER = FunctionDescriptor.of(JAVA_INT, ADDRESS);
+    private static final FunctionDescriptor SET =
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG);
+
+    /** Every function in use with its C prototype, in the order of {@link Library}'s addresses. */
+    static final SequencedMap<String, FunctionDescriptor> FUNCTIONS = functions();
+
+    private static SequencedMap<String, FunctionDescriptor> functions() {
+        SequencedMap<String, FunctionDescriptor> all = new LinkedHashMap<>();
+        all.put("cublasLtGetVersion", FunctionDescriptor.of(JAVA_LONG));
+        all.put("cublasLtCreate", STATUS_OF_POINTER);
+        all.put("cublasLtDestroy", STATUS_OF_POINTER);
+        all.put("cublasLtMatmulDescCreate", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
+        all.put("cublasLtMatmulDescDestroy", STATUS_OF_POINTER);
+        all.put("cublasLtMatmulDescSetAttribute", SET);
+        all.put(
+                "cublasLtMatrixLayoutCreate",
+                FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+        all.put("cublasLtMatrixLayoutDestroy", STATUS_OF_POINTER);
+        all.put("cublasLtMatmulPreferenceCreate", STATUS_OF_POINTER);
+        all.put("cublasLtMatmulPreferenceDestroy", STATUS_OF_POINTER);
+        all.put("cublasLtMatmulPreferenceSetAttribute", SET);
+        all.put(
+                "cublasLtMatmulAlgoGetHeuristic",
+                FunctionDescriptor.of(
+                        JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS,
+                        ADDRESS));
+        all.put(
+                "cublasLtMatmul",
+                FunctionDescriptor.of(
+                        JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+                        ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+        return Collections.unmodifiableSequencedMap(all);
+    }
+
+    private static final MethodHandle GET_VERSION = handle(FUNCTIONS.get("cublasLtGetVersion"));
+    private static final MethodHandle POINTER = handle(STATUS_OF_POINTER);
+    private static final MethodHandle DESC_CREATE = handle(FUNCTIONS.get("cublasLtMatmulDescCreate"));
+    private static final MethodHandle SET_ATTRIBUTE = handle(SET);
+    private static final MethodHandle LAYOUT_CREATE = handle(FUNCTIONS.get("cublasLtMatrixLayoutCreate"));
+    private static final MethodHandle GET_HEURISTIC = handle(FUNCTIONS.get("cublasLtMatmulAlgoGetHeuristic"));
+    private static final MethodHandle MATMUL = handle(FUNCTIONS.get("cublasLtMatmul"));
 
     private static MethodHandle handle(FunctionDescriptor descriptor) {
         return Linker.nativeLinker().downcallHandle(descriptor);
@@ -104,26 +138,12 @@ public final class CublasLtH {
             } catch (IllegalArgumentException absent) {
                 return Optional.empty();
             }
-            MemorySegment[] found = new MemorySegment[13];
-            String[] names = {
-                "cublasLtGetVersion",
-                "cublasLtCreate",
-                "cublasLtDestroy",
-                "cublasLtMatmulDescCreate",
-                "cublasLtMatmulDescDestroy",
-                "cublasLtMatmulDescSetAttribute",
-                "cublasLtMatrixLayoutCreate",
-                "cublasLtMatrixLayoutDestroy",
-                "cublasLtMatmulPreferenceCreate",
-                "cublasLtMatmulPreferenceDestroy",
-                "cublasLtMatmulPreferenceSetAttribute",
-                "cublasLtMatmulAlgoGetHeuristic",
-                "cublasLtMatmul"
-            };
-            for (int i = 0; i < names.length; i++) {
-                Optional<MemorySegment> address = lookup.find(names[i]);
+            MemorySegment[] found = new MemorySegment[FUNCTIONS.size()];
+            int i = 0;
+            for (String name : FUNCTIONS.keySet()) {
+                Optional<MemorySegment> address = lookup.find(name);
                 if (address.isEmpty()) return Optional.empty();
-                found[i] = address.get();
+                found[i++] = address.get();
             }
             return Optional.of(new Library(
                     pathOrName,
