@@ -9,11 +9,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import subtext.bindings.Backend;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -189,6 +191,32 @@ class CommandLineTest {
         assertThat(run("doctor", "--device", "cpu").out())
                 .contains("equal bits")
                 .doesNotContain("FAILED");
+    }
+
+    /** Whether the library finds no driver or was left out of the build; what needs no GPU goes on. */
+    @Test
+    void cudaThatIsNotThereIsOneLineAndExitCodeFour() throws IOException {
+        Assumptions.assumeTrue(Backend.CUDA.reasonUnavailable().isPresent(), "there is a GPU");
+        for (String command : List.of("em", "train")) {
+            Outcome outcome = run(command, "--preset", "smoke", "--device", "cuda", "--run", "@/r");
+            assertThat(outcome.code()).as(outcome.err()).isEqualTo(4);
+            assertThat(outcome.err())
+                    .startsWith("subtext: ")
+                    .contains("--device cpu")
+                    .hasLineCount(1);
+            assertThat(outcome.out()).isEmpty();
+            assertThat(folder.resolve("r")).as("a run that could not begin").doesNotExist();
+        }
+        Outcome doctor = run("doctor");
+        assertThat(doctor.code()).as(doctor.err()).isZero();
+        assertThat(doctor.out().lines().filter(line -> line.startsWith("cuda ")))
+                .singleElement()
+                .asString()
+                .contains("not available: ")
+                .contains("--device cpu");
+        assertThat(doctor.out()).contains("used by default: cpu").contains("cublaslt ");
+        Outcome asked = run("doctor", "--device", "cuda");
+        assertThat(asked.code()).isEqualTo(4);
     }
 
     @Test

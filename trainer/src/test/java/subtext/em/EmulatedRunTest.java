@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -21,6 +22,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.Backend;
 import subtext.run.RunConfig;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
 
 /**
  * {@code em --device cuda} end to end without a GPU: a tiny run by the CUDA sources on the emulator, which goes under the name of the CUDA
@@ -28,6 +31,7 @@ import subtext.run.RunConfig;
  */
 class EmulatedRunTest {
     private static final String NATIVE_PATH = "subtext.native.path";
+    private static final String CUBLASLT_PATH = "subtext.cublaslt.path";
 
     private static final RunConfig TINY = RunConfig.preset("smoke")
             .with("device.backend", "cuda")
@@ -47,18 +51,25 @@ class EmulatedRunTest {
 
     @BeforeEach
     void nameTheEmulatorCuda() throws IOException {
-        Path emulator = Path.of(System.getProperty("subtext.root"), "native/target/build/libsubtext_cuda_emulated.so");
+        Path emulator = emulator();
         Assumptions.assumeTrue(Files.isRegularFile(emulator), "the emulator was not built");
         Path libraries = Files.createDirectory(folder.resolve("libraries"));
         Files.createSymbolicLink(libraries.resolve("libsubtext_cuda.so"), emulator);
-        System.setProperty(NATIVE_PATH, libraries.toString());
+        // before where libraries are looked for otherwise, in a pack for one
+        System.setProperty(
+                NATIVE_PATH, libraries + ":" + Objects.requireNonNullElse(System.getenv("SUBTEXT_NATIVE_PATH"), ""));
         Assumptions.assumeTrue(Backend.CUDA.reasonUnavailable().isEmpty(), "the emulator is of another build");
+    }
+
+    private static Path emulator() {
+        return Path.of(System.getProperty("subtext.root", ".."), "native/target/build/libsubtext_cuda_emulated.so");
     }
 
     @AfterEach
     void forgetIt() throws IOException {
         Files.deleteIfExists(folder.resolve("libraries/libsubtext_cuda.so"));
         System.clearProperty(NATIVE_PATH);
+        System.clearProperty(CUBLASLT_PATH);
     }
 
     private record Course(List<Double> losses, List<LatentRecord> thoughts, Map<String, String> models) {}
@@ -102,6 +113,37 @@ class EmulatedRunTest {
             }
         }
         assertThat(same).as("thoughts of %d that are the same", drawn).isGreaterThanOrEqualTo(drawn * 9 / 10);
+    }
+
+    /** A run that gave up the equality for speed says so, where people and programs look for it; one that did not says that too. */
+    @Test
+    void theRecordSaysWhetherLogProbabilitiesAreExact() throws IOException {
+        RunConfig shorter = TINY.with("training.steps", "1").with("world.documents", "4");
+        System.setProperty(
+                CUBLASLT_PATH,
+                emulator().resolveSibling("libcublasLt_emulated.so").toString());
+        for (String matmul : List.of("vendor", "auto", "own")) {
+            run(matmul, false, shorter.with("device.matmul", matmul));
+            JsonNode provenance = JsonMapper.shared()
+                    .readTree(Files.readString(folder.resolve(matmul).resolve("run.json")))
+                    .path("provenance");
+            String metrics = Files.readString(folder.resolve(matmul).resolve("metrics.jsonl"));
+            assertThat(provenance.path("exactLogProbabilities").asBoolean())
+                    .as(matmul)
+                    .isEqualTo(!matmul.equals("vendor"));
+            String products = provenance.path("products").asString();
+            switch (matmul) {
+                case "vendor" -> {
+                    assertThat(products).startsWith("forward and backward by cuBLASLt ");
+                    assertThat(metrics).contains("log-probabilities are not exact: --matmul vendor");
+                }
+                case "auto" -> assertThat(products).startsWith("own forward, backward by cuBLASLt ");
+                default -> assertThat(products).isEqualTo("own");
+            }
+            if (!matmul.equals("vendor")) {
+                assertThat(metrics).doesNotContain("not exact");
+            }
+        }
     }
 
     @Test
