@@ -1,7 +1,7 @@
 #!/bin/bash
 # Packs what a GPU machine without a JDK needs to run engine.jar into .pack/pack.tar.gz (under 60 MiB): a Java runtime of the modules in use,
-# the jars, a start script and, where nvcc is at hand, the libraries with their test programs, so that bench/gpu/run.sh need not build.
-# bench/gpu/run.sh unpacks it beside itself; by hand: tar -C .pack -xzf .pack/pack.tar.gz.
+# the jars, the JUnit suite, start scripts, and the libraries with their test programs, those for CUDA where nvcc is at hand, so that
+# bench/gpu/run.sh need not build. bench/gpu/run.sh unpacks it beside itself; by hand: tar -C .pack -xzf .pack/pack.tar.gz.
 #
 #   here:   bench/gpu/pack.sh [--no-cuda]
 #   there:  bench/gpu/run.sh
@@ -18,37 +18,64 @@ cuda=AUTO
 home=$(sh .mvn/requirements.sh)
 ./mvnw -q -B -ntp -pl cli,bench -am package -DskipTests -Dsubtext.cuda=$cuda -Dsubtext.targets=libraries
 build=native/target/build
-if [ -e $build/libsubtext_cuda.so ] || [ -e $build/cuda/libsubtext_cuda.so ]; then
-    cmake --build $build --parallel 2 --target op_tests cuda_bench attention_bench
+programs=op_tests
+if [ "$cuda" != OFF ] && [ -e $build/libsubtext_cuda.so ]; then
+    programs="op_tests cuda_bench attention_bench"
 fi
+cmake --build $build --parallel 2 --target $programs
 
 rm -rf .pack
 mkdir .pack
 # Jackson wants java.xml; it looks for java.desktop and java.sql too, and does without
-"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.logging,java.management,java.xml,jdk.unsupported --strip-debug --no-header-files --no-man-pages \
-    --compress zip-9 --output .pack/jre
+"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported \
+    --strip-debug --no-header-files --no-man-pages --compress zip-9 --output .pack/jre
 # half of a runtime's size is symbols of the VM
 strip .pack/jre/lib/server/libjvm.so
 cp cli/target/engine.jar bench/target/benchmarks.jar .pack/
 git rev-parse HEAD > .pack/commit
-if [ -e $build/op_tests ] && [ "$cuda" != OFF ]; then
-    mkdir .pack/native
-    for name in libsubtext_cpu.so libsubtext_cuda.so op_tests cuda_bench attention_bench; do
-        find $build -maxdepth 2 -type f -name $name -exec cp {} .pack/native/ \;
-    done
-    strip .pack/native/*
-    # the libraries once, not in each jar as well
-    for jar in .pack/engine.jar .pack/benchmarks.jar; do
-        python3 - "$jar" <<'DROP'
+mkdir .pack/native
+for name in libsubtext_cpu.so ${programs%% *} ${programs#op_tests}; do
+    cp $build/$name .pack/native/
+done
+[ "$programs" = op_tests ] || cp $build/libsubtext_cuda.so .pack/native/
+strip .pack/native/*
+# the libraries once, not in each jar as well
+for jar in .pack/engine.jar .pack/benchmarks.jar; do
+    python3 - "$jar" <<'DROP'
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as old, zipfile.ZipFile(sys.argv[1] + ".part", "w", zipfile.ZIP_DEFLATED) as new:
     for entry in old.infolist():
         if not entry.filename.startswith("META-INF/native/"):
             new.writestr(entry, old.read(entry))
 DROP
-        mv "$jar.part" "$jar"
-    done
-fi
+    mv "$jar.part" "$jar"
+done
+
+# the tests of the three modules that compute, and what runs them
+mkdir .pack/tests
+"$home/bin/jar" --create --file .pack/tests/subtext-tests.jar -C bindings/target/test-classes . -C engine/target/test-classes . -C trainer/target/test-classes .
+version() { sed -n "s:.*<$1.version>\(.*\)</.*:\1:p" pom.xml; }
+junit=$(version junit)
+for artifact in org.junit.platform:junit-platform-console-standalone:1.${junit#5.} org.assertj:assertj-core:"$(version assertj)" \
+    com.google.protobuf:protobuf-java:"$(version protobuf)"; do
+    ./mvnw -q -B -ntp -N org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy -Dartifact="$artifact" -DoutputDirectory="$PWD/.pack/tests"
+done
+cat > .pack/junit <<'START'
+#!/bin/sh
+# the JUnit suite by the runtime beside it, from the root of the source tree: junit [-Dname=value ...] ARGUMENTS OF JUNIT'S LAUNCHER
+here=$(dirname "$(readlink -f "$0")")
+export SUBTEXT_NATIVE_PATH="${SUBTEXT_NATIVE_PATH:-$here/native}"
+options=
+while [ "${1#-D}" != "${1-}" ]; do
+    options="$options $1"
+    shift
+done
+root=$PWD
+cd trainer || exit # some tests look beside their module
+exec "$here/jre/bin/java" --enable-native-access=ALL-UNNAMED -Djava.awt.headless=true -Dsubtext.root="$root" $options \
+    -cp "$here/tests/*:$here/engine.jar" org.junit.platform.console.ConsoleLauncher execute --disable-banner --details summary \
+    --exclude-tag slow --exclude-tag gpu "$@"
+START
 cat > .pack/subtext <<'START'
 #!/bin/sh
 # engine.jar with the runtime beside it
@@ -56,7 +83,7 @@ here=$(dirname "$(readlink -f "$0")")
 [ ! -d "$here/native" ] || export SUBTEXT_NATIVE_PATH="${SUBTEXT_NATIVE_PATH:-$here/native}"
 exec "$here/jre/bin/java" ${SUBTEXT_JAVA_OPTS:-} -jar "$here/engine.jar" "$@"
 START
-chmod +x .pack/subtext
+chmod +x .pack/subtext .pack/junit
 
 tar -C .pack -czf pack.tar.gz.part --exclude=./pack.tar.gz .
 rm -rf .pack

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Puts the figures of one run of bench/gpu/run.sh into report.md and report.json. Needs the standard library only.
 
-  report.py --work FOLDER_OF_THE_RUN --out FOLDER [--seconds N]
+  report.py --work FOLDER_OF_THE_RUN --out FOLDER --pack FOLDER [--seconds N]
+  report.py --dry --work FOLDER_OF_THE_RUN --out FOLDER --pack FOLDER --budget N      dry-run.md instead, of a run without a GPU
 """
 import argparse
+import datetime
 import json
+import os
 import pathlib
+import re
 import subprocess
 
 GOALS = """| what | goal | measured |
@@ -89,13 +93,73 @@ def goals(parts):
     return text
 
 
+def last(path, pattern):
+    """The last line of a log that has the pattern, in one cell of a table."""
+    found = [line for line in path.read_text(errors="replace").splitlines() if re.search(pattern, line)] if path.exists() else []
+    return found[-1].strip().replace("|", "\\|") if found else ""
+
+
+def tests(path):
+    """What JUnit's launcher counted."""
+    counted = dict(reversed(m) for m in re.findall(r"\[ *(\d+) tests (\w+)", path.read_text(errors="replace"))) if path.exists() else {}
+    return ", ".join(f"{counted[k]} {k}" for k in ("found", "skipped", "aborted", "successful", "failed") if k in counted)
+
+
+def dry(options, steps):
+    """The page of a run without a GPU: what the pack proved on the CPU, and what a GPU machine would run."""
+    work = options.work
+    ran = [s for s in steps if s["status"] != "device"]
+    device = [s for s in steps if s["status"] == "device"]
+    archive = pathlib.Path(".pack/pack.tar.gz")
+    cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    cuda = "with" if (options.pack / "native/libsubtext_cuda.so").exists() else "without"
+    said_of = {
+        "ops": ("every op on the CPU against long double", last(work / "ops.log", "passed")),
+        "ops-exact": ("bit for bit: rows, cache, threads, instruction sets", last(work / "ops-exact.log", "passed")),
+        "junit": ("the JUnit suite of bindings, engine and trainer on the CPU", tests(work / "junit.log")),
+        "doctor": ("doctor", "; ".join((last(work / "doctor.log", "^java"), last(work / "doctor.log", "^cuda"))).replace(str(options.pack), "PACK")),
+        "em": ("em, CPU, with its baselines", last(work / "em.log", ".")),
+        "verify": ("verify", last(work / "verify.log", ".").replace(str(work), "WORK")),
+        "em-cuda": ("em --device cuda: one line, exit code 4", last(work / "em-cuda.log", ".").replace(str(options.pack), "PACK")),
+    }
+    rows_of = "".join(f"| {said_of[s['step']][0]} | {'passed' if s['status'] == '0' else 'FAILED, status ' + s['status']} | "
+                      f"{said_of[s['step']][1]} |\n" for s in ran)
+    usual = sum(s["usual"] for s in device)
+    listed = "".join(f"| {s['step']} | {s['usual']} | {s['limit']} |\n" for s in device)
+    return f"""# The GPU suite, without a GPU
+
+```
+bench/gpu/pack.sh          # .pack/pack.tar.gz: {archive.stat().st_size / 2**20:.1f} MiB of at most 60, {cuda} the CUDA library
+bench/gpu/run.sh --dry     # unpacks it, runs what it carries on the CPU by its own Java runtime, writes this page
+```
+
+{os.cpu_count()} cores of {cpu}, {datetime.date.today()}, commit {(options.pack / 'commit').read_text().strip()[:12]}. The GPU's own report is [h100.md](h100.md); what
+the compiler makes of each kernel is in [kernels.md](kernels.md).
+
+| step | outcome | what it said |
+| --- | --- | --- |
+{rows_of}
+On a GPU machine `bench/gpu/run.sh` then takes these, in this order: some {usual} s on an H100 of the {options.budget} s that it may. The figures are of
+`h100.json` where it has them and estimates otherwise. A step is stopped at its limit, one whose usual time is not left is cut and named.
+
+| step | usual s | limit s |
+| --- | --- | --- |
+{listed}"""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--pack", type=pathlib.Path, default=pathlib.Path(".pack"))
     parser.add_argument("--seconds", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=480)
+    parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    packed = pathlib.Path(".pack/commit")
+    if options.dry:
+        (options.out / "dry-run.md").write_text(dry(options, objects(options.work / "steps.jsonl")))
+        return
+    packed = options.pack / "commit"
     facts = {
         "gpu": said("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"),
         "nvcc": next((line for line in said("nvcc", "--version").splitlines() if "release" in line), ""),
@@ -111,6 +175,10 @@ def main():
         "sample": objects(work / "sample.jsonl"),
         "memory": rows(work / "memory.json"),
         "matmul": rows(work / "matmul.json"),
+        "matmul in turns": rows(work / "matmul_square.json"),
+        "matmul in turns, no clusters": rows(work / "matmul_square_alone.json"),
+        "matmul, weight gradients cut along k": rows(work / "matmul_split.json"),
+        "train, weight gradients cut along k": objects(work / "train-split.jsonl"),
         "attention": [r for r in rows(work / "attention_lengths.json") if r.get("op") != "exactness"],
         "attention by PyTorch": rows(work / "attention_torch.json"),
     }

@@ -1,7 +1,9 @@
 // Measures libsubtext_cuda.so: matrix products against cuBLASLt of the same run, attention, and the memory-bound kernels against the copy
 // bandwidth of the same run. Random data, buffers rotated beyond L2, medians of device-event times.
 //
-//   cuda_bench [matmul|memory|attention|exact ...] [--json FILE]       nothing named: all
+//   cuda_bench [matmul|square|memory|attention|exact ...] [--json FILE]       nothing named: all
+//
+// "square" takes the three layouts at 8192^3 in turns, three times: what differs between turns is the clock's doing, not the layout's.
 //
 // "exact" checks that a row of a product has the same bits whatever M is; any difference makes the exit status 1.
 #include <math.h>
@@ -176,6 +178,12 @@ void matmul(const CublasLt &vendor, Layout layout, int64_t M, int64_t N, int64_t
     const double t = measure(ours);
     row(name, shape + (error >= 0 ? text(" err %.0e", error) : ""), t, flops / t * 1e-9, "TFLOP/s", vendorTime > 0 ? vendorTime / t : 0,
         "cuBLASLt");
+}
+
+void squares() {
+    const CublasLt vendor;
+    for (int turn = 0; turn < 3; turn++)
+        for (Layout layout : {Layout::NT, Layout::NN, Layout::TN}) matmul(vendor, layout, 8192, 8192, 8192, layout == Layout::TN);
 }
 
 void matmuls() {
@@ -421,6 +429,7 @@ int main(int count, char **argument) {
     if (asked("exact")) exact();
     if (asked("memory")) memory();
     if (asked("matmul")) matmuls();
+    if (asked("square")) squares();
     if (asked("attention")) attentions();
     if (json != nullptr) {
         fprintf(json, "\n]}\n");
