@@ -5,12 +5,12 @@
 #
 #   bench/gpu/run.sh                     all steps
 #   bench/gpu/run.sh check train report  only these
-#   bench/gpu/run.sh --dry               without a GPU: the pack unpacked, its CPU suite run, the device steps only listed; bench/results/dry-run.md
+#   bench/gpu/run.sh --dry               without a GPU: unpacks, runs the CPU suite, lists the device steps; bench/results/dry-run.md
 #
 # Steps, most valuable first: build exact parity train sample matmul attention check memory java peers sanitize report. All of them take at
-# most BUDGET seconds (480): a step has a usual time, of an H100, and a limit; one whose usual time is not left any more is cut and
-# named, and none runs past the end. A step that fails is named and does not stop the rest; the exit status is the number of those that
-# failed. No setting of the card is touched.
+# most BUDGET seconds (480): a step has a usual time, of an H100, and a limit; one whose usual time is not left any more is cut and named,
+# and none runs past the end. (A build from source takes a third of it.) A step that fails is named and does not stop the rest; the exit
+# status is the number of those that failed. No setting of the card is touched.
 set -u
 cd "$(dirname "$0")/../.."
 BUDGET=${BUDGET:-480}
@@ -127,7 +127,7 @@ run_parity() {
     for name in generate.Exactness model.PyTorchParity model.FamilyParity generate.SamplingLaw model.Memory engine.Engine; do
         chosen+=(--select-class "subtext.${name}Test")
     done
-    SHOW=14 step parity 30 60 "$PACK/junit" -Dsubtext.test.backend=cuda "${chosen[@]}"
+    SHOW=14 step parity 25 60 "$PACK/junit" -Dsubtext.test.backend=cuda "${chosen[@]}"
 }
 run_train() {
     local matmul
@@ -149,7 +149,7 @@ run_attention() {
     SHOW=24 step attention 10 40 "$BUILD/attention_bench" --lib "$LIBRARY" --json "$WORK/attention_lengths.json"
     SHOW=24 step attention-torch 12 60 python3 bench/peers/attention_torch.py --json "$WORK/attention_torch.json"
 }
-run_check() { SHOW=8 step check 40 90 "$BUILD/op_tests" test --lib "$LIBRARY" --shapes 20; }
+run_check() { SHOW=8 step check 25 90 "$BUILD/op_tests" test --lib "$LIBRARY" --shapes 10; }
 run_memory() { SHOW=24 step memory 2 30 "$BUILD/cuda_bench" memory --json "$WORK/memory.json"; }
 run_java() {
     SHOW=20 step doctor 2 20 "$JAVA" -jar "$PACK/engine.jar" doctor
@@ -157,20 +157,20 @@ run_java() {
     SHOW=3 step em 23 60 "$JAVA" -jar "$PACK/engine.jar" em --iterations 3 --device cuda --run "$WORK/em-run"
 }
 run_peers() {
-    peer train-1b-torch 60 100 train bench/peers/train_torch.py --shape tinyllama --sequences 8 --length 2048 --steps 7
-    peer sample-1b-torch 40 80 sample bench/peers/sample_torch.py --engine graph
-    peer train-124m-torch 40 80 train bench/peers/train_torch.py --shape 124m --sequences 32 --length 1024 --steps 9
-    peer sample-1b-transformers 30 80 sample bench/peers/sample_torch.py --engine transformers --rounds 1
+    peer train-1b-torch 55 100 train bench/peers/train_torch.py --shape tinyllama --sequences 8 --length 2048 --steps 7
+    peer sample-1b-torch 35 80 sample bench/peers/sample_torch.py --engine graph
+    peer train-124m-torch 35 80 train bench/peers/train_torch.py --shape 124m --sequences 32 --length 1024 --steps 9
+    peer sample-1b-transformers 25 80 sample bench/peers/sample_torch.py --engine transformers --rounds 1
 }
 run_sanitize() {
     local tool op
     # small shapes (a law of 4,000 draws below --largest 128); racecheck is the slow one: the ops that use shared memory, one by one
     for tool in memcheck synccheck initcheck; do
-        SHOW=2 step "sanitize-$tool" 15 40 compute-sanitizer --tool "$tool" --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 --largest 70 \
+        SHOW=2 step "sanitize-$tool" 12 40 compute-sanitizer --tool "$tool" --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 --largest 70 \
             --lib "$LIBRARY"
     done
     for op in matmul attention rmsnorm cross_entropy sample; do
-        SHOW=2 step "sanitize-racecheck-$op" 10 20 compute-sanitizer --tool racecheck --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 \
+        SHOW=2 step "sanitize-racecheck-$op" 8 20 compute-sanitizer --tool racecheck --error-exitcode 9 "$BUILD/op_tests" test --shapes 1 \
             --largest 33 --op $op --lib "$LIBRARY"
     done
 }
@@ -186,12 +186,12 @@ dry_steps() {
     # (unpacking from a jar, and jextract's compiler, need what the pack does without)
     SHOW=14 run_step junit 120 1800 "${packed[@]}" "$PACK/junit" -Dsubtext.test.backend=cpu --scan-class-path "$PACK/tests/subtext-tests.jar" \
         --exclude-classname '.*[.](NativeLibrary|Jextract)Test'
-    SHOW=20 run_step doctor 3 60 "${packed[@]}" "$PACK/subtext" doctor
+    SHOW=20 run_step doctor 3 300 "${packed[@]}" "$PACK/subtext" doctor
     rm -rf "$WORK/em-run"
-    SHOW=3 run_step em 5 300 "${packed[@]}" "$PACK/subtext" em --preset smoke --device cpu --run "$WORK/em-run"
-    SHOW=2 run_step verify 2 60 "${packed[@]}" "$PACK/subtext" verify "$WORK/em-run"
+    SHOW=3 run_step em 5 900 "${packed[@]}" "$PACK/subtext" em --preset smoke --device cpu --run "$WORK/em-run"
+    SHOW=2 run_step verify 2 300 "${packed[@]}" "$PACK/subtext" verify "$WORK/em-run"
     # without a GPU it has to fail in one line with exit code 4
-    SHOW=2 run_step em-cuda 2 60 "${packed[@]}" bash -c "said=\$('$PACK/subtext' em --preset smoke --device cuda --run '$WORK/no-run' 2>&1)
+    SHOW=2 run_step em-cuda 2 300 "${packed[@]}" bash -c "said=\$('$PACK/subtext' em --preset smoke --device cuda --run '$WORK/no-run' 2>&1)
         status=\$?; echo \"\$said\"; test \$status = 4 && test \$(echo \"\$said\" | wc -l) = 1"
 }
 
