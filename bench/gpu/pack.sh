@@ -27,8 +27,8 @@ cmake --build $build --parallel 2 --target $programs
 rm -rf .pack
 mkdir .pack
 # Jackson wants java.xml; it looks for java.desktop and java.sql too, and does without
-"$home/bin/jlink" --module-path "$home/jmods" --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported \
-    --strip-debug --no-header-files --no-man-pages --compress zip-9 --output .pack/jre
+"$home/bin/jlink" --module-path "$home/jmods" --strip-debug --no-header-files --no-man-pages --compress zip-9 --output .pack/jre \
+    --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported
 # half of a runtime's size is symbols of the VM
 strip .pack/jre/lib/server/libjvm.so
 cp cli/target/engine.jar bench/target/benchmarks.jar .pack/
@@ -53,7 +53,9 @@ done
 
 # the tests of the three modules that compute, and what runs them
 mkdir .pack/tests
-"$home/bin/jar" --create --file .pack/tests/subtext-tests.jar -C bindings/target/test-classes . -C engine/target/test-classes . -C trainer/target/test-classes .
+for module in bindings engine trainer; do
+    "$home/bin/jar" --create --file .pack/tests/$module-tests.jar -C $module/target/test-classes .
+done
 version() { sed -n "s:.*<$1.version>\(.*\)</.*:\1:p" pom.xml; }
 junit=$(version junit)
 for artifact in org.junit.platform:junit-platform-console-standalone:1.${junit#5.} org.assertj:assertj-core:"$(version assertj)" \

@@ -184,7 +184,8 @@ dry_steps() {
     SHOW=3 run_step ops 20 900 "$native/op_tests" test --lib "$native/libsubtext_cpu.so" --shapes 10
     SHOW=3 run_step ops-exact 20 900 "$native/op_tests" exact --lib "$native/libsubtext_cpu.so" --shapes 5 --largest 97
     # (unpacking from a jar, and jextract's compiler, need what the pack does without)
-    SHOW=14 run_step junit 120 1800 "${packed[@]}" "$PACK/junit" -Dsubtext.test.backend=cpu --scan-class-path "$PACK/tests/subtext-tests.jar" \
+    SHOW=14 run_step junit 120 1800 "${packed[@]}" "$PACK/junit" -Dsubtext.test.backend=cpu \
+        --scan-class-path "$(printf '%s:' "$PACK"/tests/*-tests.jar)" \
         --exclude-classname '.*[.](NativeLibrary|Jextract)Test'
     SHOW=20 run_step doctor 3 300 "${packed[@]}" "$PACK/subtext" doctor
     rm -rf "$WORK/em-run"
