@@ -19,7 +19,8 @@ struct FloatFormat<float> {
     static constexpr int mantissa = 23, bias = 127;
     static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to an integer
     static constexpr float ln2High = 0.693145751953125f, ln2Low = 1.42860682030941723212e-6f;
-    static constexpr float lowest = -104.0f, highest = 89.0f;  // exp is 0 below and infinite above
+    static constexpr float lowest = -104.0f, highest = 89.0f;
+    static constexpr float vanishing = -103.972084f;  // the greatest whose exp rounds to zero
     static constexpr int expTerms = 7, logTerms = 5;
 };
 template <>
@@ -28,6 +29,7 @@ struct FloatFormat<double> {
     static constexpr double magic = 6755399441055744.0;
     static constexpr double ln2High = 6.93147180369123816490e-01, ln2Low = 1.90821492927058770002e-10;
     static constexpr double lowest = -746.0, highest = 710.0;
+    static constexpr double vanishing = -745.13321910194122;
     static constexpr int expTerms = 13, logTerms = 11;
 };
 
@@ -38,11 +40,22 @@ ST_INLINE V<T> twoToThe(I<T> n) {  // n within the exponents of normal numbers
 }
 
 /// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, then Taylor's series of e^r, then 2^n in two factors so that denormals round once.
+/// Where the result is zero none is computed: a product that underflows takes the processor a hundred times as long, and the masked keys of
+/// attention are all of this kind.
 template <class T>
 ST_INLINE V<T> exponential(V<T> x) {
     typedef FloatFormat<T> F;
     constexpr T factorial[] = {T(1),       T(1),        T(2),         T(6),          T(24),          T(120),         T(720),
                                T(5040),    T(40320),    T(362880),    T(3628800),    T(39916800),    T(479001600.0), T(6227020800.0)};
+#if ST_AVX512
+    uint32_t notZero;  // also where x is not a number
+    if constexpr (sizeof(T) == 4) notZero = _mm512_cmp_ps_mask(x.r[0], _mm512_set1_ps(F::vanishing), _CMP_NLE_UQ);
+    else notZero = _mm512_cmp_pd_mask(x.r[0], _mm512_set1_pd(F::vanishing), _CMP_NLE_UQ);
+#else
+    I<T> zeros;
+    ST_EACH zeros.r[i] = x.r[i] <= broadcast<T>(F::vanishing).r[i];
+    x = select(zeros, zero<T>(), x);
+#endif
     x = smaller(broadcast<T>(F::highest), greater(broadcast<T>(F::lowest), x));  // keeps NaN: it is the second operand
     const V<T> shifted = fma(x, broadcast<T>(T(1.4426950408889634)), broadcast<T>(F::magic));
     const V<T> n = shifted - broadcast<T>(F::magic);
@@ -54,8 +67,8 @@ ST_INLINE V<T> exponential(V<T> x) {
     p = fma(r * r, p, r) + broadcast<T>(1);
 #if ST_AVX512
     // p 2^n rounded once: what the two products give, of which the first is exact
-    if constexpr (sizeof(T) == 4) p.r[0] = _mm512_scalef_ps(p.r[0], n.r[0]);
-    else p.r[0] = _mm512_scalef_pd(p.r[0], n.r[0]);
+    if constexpr (sizeof(T) == 4) p.r[0] = _mm512_maskz_scalef_ps(static_cast<__mmask16>(notZero), p.r[0], n.r[0]);
+    else p.r[0] = _mm512_maskz_scalef_pd(static_cast<__mmask8>(notZero), p.r[0], n.r[0]);
     return p;
 #else
     I<T> whole = bitsOf(shifted), half;
@@ -65,7 +78,7 @@ ST_INLINE V<T> exponential(V<T> x) {
         half.r[i] = whole.r[i] >> 1;
         whole.r[i] -= half.r[i];
     }
-    return p * twoToThe<T>(half) * twoToThe<T>(whole);
+    return select(zeros, zero<T>(), p * twoToThe<T>(half) * twoToThe<T>(whole));
 #endif
 }
 
