@@ -36,10 +36,13 @@ int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/// k per block: K in equal parts.
-template <class T>
-int64_t depthOf(int64_t K) {
-    return K <= Blocking<T>::depth ? most(K, 1) : ceilDiv(ceilDiv(K, ceilDiv(K, Blocking<T>::depth)), 16) * 16;
+/// k per block: K in equal parts. Rows of a^T that are a multiple of 8 KiB apart meet few sets of the second-level cache, so fewer are
+/// asked for at once.
+template <class S>
+int64_t depthOf(const MatmulPlan* plan) {
+    const int64_t K = plan->K, pitch = plan->M * static_cast<int64_t>(sizeof(S));
+    const int64_t deepest = plan->layout == tn && pitch % 8192 == 0 ? Blocking<real<S>>::depth / 2 : Blocking<real<S>>::depth;
+    return K <= deepest ? most(K, 1) : ceilDiv(ceilDiv(K, ceilDiv(K, deepest)), 16) * 16;
 }
 
 /// Whether all of K of a task's columns of b is packed at once and kept from task to task.
@@ -182,7 +185,7 @@ void matmul(const MatmulPlan* plan, int64_t from, int64_t to, void* scratch) {
     T* rest = reinterpret_cast<T*>(reinterpret_cast<char*>(packedA) + B::aBytes);
 
     const int64_t M = plan->M, N = plan->N, K = plan->K;
-    const int64_t downwards = ceilDiv(M, plan->rows), deep = depthOf<T>(K);
+    const int64_t downwards = ceilDiv(M, plan->rows), deep = depthOf<S>(plan);
     const bool oneBlock = K <= deep, transposed = plan->layout == tn, kept = !transposed && keepsColumns<T>(K, plan->columns);
     const bool real32 = sizeof(S) == sizeof(T) || plan->wide || transposed;  // c is T
     const bool direct = real32 && (!plan->residual || oneBlock || plan->residual != plan->c);  // running values rest in c
