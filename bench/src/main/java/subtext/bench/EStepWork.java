@@ -51,7 +51,9 @@ final class EStepWork implements AutoCloseable {
         for (int i = 0; i < count; i++) {
             questions.add(new Question("d" + i, 3, text(random, 3 * chunk, shape), text(random, chunk, shape)));
         }
-        generators[0] = room(new Generator(llama, Generator.Limits.fit(llama, longest, chunk, count, samples)));
+        generators[0] = room(new Generator(
+                llama,
+                Generator.Limits.fit(llama, longest, chunk, count, samples).scoring()));
         scorers[0] = room(new Scorer(llama, Scorer.Limits.fit(llama, 3 * chunk + 3, 2 * chunk + 1)));
         generators[1] = room(new Generator(llama, Generator.Limits.fit(llama, longest, chunk, count * samples, 1)));
         scorers[1] = room(new Scorer(llama, Scorer.Limits.fit(llama, 1, 5 * chunk + 3)));

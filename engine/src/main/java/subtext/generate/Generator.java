@@ -7,6 +7,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
@@ -52,9 +53,26 @@ public final class Generator implements AutoCloseable {
      * @param prompts prompts held at once
      * @param capacity positions of a slot: at least the longest prompt less one, and the longest sample
      * @param prefillRows prompt tokens computed at once
+     * @param scored sequences held while they are scored behind a prompt; 0: {@link #drawAndScore} is not asked for
      */
-    public record Limits(int lanes, int prompts, int capacity, int prefillRows) {
+    public record Limits(int lanes, int prompts, int capacity, int prefillRows, int scored) {
+        /** Sequences scored at once, at most: more rows than a call computes gain nothing. */
+        private static final int MOST_SCORED = 128;
+
+        /** Room to draw, not to score. */
+        public Limits(int lanes, int prompts, int capacity, int prefillRows) {
+            this(lanes, prompts, capacity, prefillRows, 0);
+        }
+
+        /** The same with room to score as well. */
+        public Limits scoring() {
+            return new Limits(lanes, prompts, capacity, prefillRows, Math.min(MOST_SCORED, lanes));
+        }
+
         public Limits {
+            if (scored < 0) {
+                throw new IllegalArgumentException("scored: expected 0 or more, got " + scored);
+            }
             if (lanes < 1 || prompts < 1 || capacity < 1 || prefillRows < 1) {
                 throw new IllegalArgumentException("lanes, prompts, capacity, prefillRows: expected 1 or more, got "
                         + lanes + ", " + prompts + ", " + capacity + ", " + prefillRows);
@@ -105,10 +123,14 @@ public final class Generator implements AutoCloseable {
         /** Bytes that a generator with this room takes beside the model, about. */
         public static long bytes(LlamaConfig config, DType dtype, Limits limits) {
             int rows = Math.max(limits.lanes(), limits.prefillRows());
-            return CachedForward.bytes(config, dtype, rows, limits.lanes() + limits.prompts(), limits.capacity())
+            return CachedForward.bytes(config, dtype, rows, limits.slots(), limits.capacity())
                     + (long) limits.lanes()
                             * config.paddedVocabulary()
                             * dtype.real().bytes();
+        }
+
+        private int slots() {
+            return lanes + prompts + scored;
         }
 
         /** Enough to keep the lanes busy while the next prompts are computed. */
@@ -137,6 +159,7 @@ public final class Generator implements AutoCloseable {
     private Tensor scratch;
     private Tensor history;
     private Tensor historyLogProb;
+    private Tensor scoredLogProb;
     private Sampling recordedFor;
     private long computedTokens;
 
@@ -205,8 +228,7 @@ public final class Generator implements AutoCloseable {
         LlamaConfig config = llama.config();
         DType real = llama.dtype().real();
         int n = limits.lanes();
-        this.forward =
-                new CachedForward(llama, Math.max(n, limits.prefillRows()), limits.prompts() + n, limits.capacity());
+        this.forward = new CachedForward(llama, Math.max(n, limits.prefillRows()), limits.slots(), limits.capacity());
         try {
             this.slab = device.slab("generator", s -> {
                 prefillInts = RowBuffer.lay(s, "prefill", limits.prefillRows());
@@ -219,6 +241,7 @@ public final class Generator implements AutoCloseable {
                 scratch = s.tensor("scratch", DType.F32, (k.sampleScratchBytes(n, config.vocabulary()) + 3) / 4);
                 history = s.tensor("history", DType.I32, n, mostSteps);
                 historyLogProb = s.tensor("historyLogProb", real, n, mostSteps);
+                scoredLogProb = s.tensor("scoredLogProb", real, limits.scored() == 0 ? 0 : limits.prefillRows());
             });
         } catch (RuntimeException | Error e) {
             forward.close();
@@ -247,19 +270,74 @@ public final class Generator implements AutoCloseable {
      * @throws EngineException.InvalidInput if a prompt or {@code maxTokens} exceeds the limits or the model's context
      */
     public List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling) {
+        prepare(prompts, sampling);
+        Draw draw = new Draw(prompts, sampling, Optional.empty());
+        draw.run();
+        return Arrays.stream(draw.results).map(List::of).toList();
+    }
+
+    /** What is to be scored when the samples of a prompt are known. */
+    @FunctionalInterface
+    public interface Following {
+        /**
+         * Sequences to score.
+         *
+         * @param prompt its index
+         * @param samples all of it
+         * @return a prefix whose tokens but the last are the first tokens of the prompt, and what may follow it
+         */
+        Scorer.Request after(int prompt, List<Sample> samples);
+    }
+
+    /**
+     * The samples of a prompt and the scores of what was asked for behind it.
+     *
+     * @param samples one per key
+     * @param scores one per continuation
+     */
+    public record Scored(List<Sample> samples, List<Score> scores) {}
+
+    /**
+     * Draws K samples of each prompt, and scores sequences that begin as the prompt does while the prompt is still in the cache: their common
+     * beginning is not computed again. What it gives is what {@link #draw} and {@link Scorer#score} give, bit by bit.
+     *
+     * @return one element per prompt
+     * @throws EngineException.InvalidInput if a prompt, {@code maxTokens} or a sequence to score exceeds the limits or the model's context
+     */
+    public List<Scored> drawAndScore(List<Prompt> prompts, Sampling sampling, Following following) {
+        if (limits.scored() == 0) {
+            throw new IllegalStateException("the generator has no room to score: open it with limits.scoring()");
+        }
+        prepare(prompts, sampling);
+        Draw draw = new Draw(prompts, sampling, Optional.of(following));
+        draw.run();
+        List<Scored> all = new ArrayList<>();
+        for (int i = 0; i < prompts.size(); i++) {
+            all.add(new Scored(List.of(draw.results[i]), List.of(draw.scores[i])));
+        }
+        return all;
+    }
+
+    private void prepare(List<Prompt> prompts, Sampling sampling) {
         check(prompts, sampling);
         if (!sampling.equals(recordedFor)) {
             forget();
             recordedFor = sampling;
         }
-        return new Draw(prompts, sampling).run();
     }
 
-    /** One call of {@link #draw}. */
+    /** A prompt whose samples are drawn, and what is to be scored behind it. */
+    private record Awaiting(Held held, Scorer.Request request) {}
+
+    /** One call of {@link #draw} or {@link #drawAndScore}. */
     private final class Draw {
         private final List<Prompt> prompts;
         private final Sampling sampling;
+        private final Optional<Following> following;
         private final Sample[][] results;
+        private final Score[][] scores;
+        private final List<Awaiting> awaiting = new ArrayList<>();
+        private int awaited; // sequences of those
         private final Deque<Held> held = new ArrayDeque<>();
         private final Deque<Integer> freePromptSlots = new ArrayDeque<>();
         private final Deque<Integer> freeLaneSlots = new ArrayDeque<>();
@@ -267,9 +345,11 @@ public final class Generator implements AutoCloseable {
         private int next;
         private int steps = 1;
 
-        Draw(List<Prompt> prompts, Sampling sampling) {
+        Draw(List<Prompt> prompts, Sampling sampling, Optional<Following> following) {
             this.prompts = prompts;
             this.sampling = sampling;
+            this.following = following;
+            this.scores = new Score[prompts.size()][0];
             this.results = prompts.stream().map(p -> new Sample[p.samples()]).toArray(Sample[][]::new);
             for (int i = 0; i < limits.prompts(); i++) {
                 freePromptSlots.add(i);
@@ -279,13 +359,68 @@ public final class Generator implements AutoCloseable {
             }
         }
 
-        List<List<Sample>> run() {
+        void run() {
             refill();
             while (!active.isEmpty()) {
                 step();
+                // many at once make full rows, but slots that wait must not keep the next prompts out
+                boolean wanting = held.isEmpty() && freePromptSlots.size() * 8 < limits.prompts();
+                boolean enough = (freePromptSlots.size() + awaiting.size()) * 8 >= limits.prompts();
+                if (awaited >= limits.scored() || wanting && enough) {
+                    scoreAwaiting();
+                }
                 refill();
             }
-            return Arrays.stream(results).map(List::of).toList();
+            scoreAwaiting();
+        }
+
+        /** Scores what is asked for behind the prompts that wait for it, and lets their slots go. */
+        private void scoreAwaiting() {
+            List<Scorer.Stretch> stretches = new ArrayList<>();
+            prefill.clear();
+            int used = 0;
+            for (Awaiting one : awaiting) {
+                Tokens prefix = one.request().prefix();
+                int shared = prefix.size() - 1;
+                List<Tokens> continuations = one.request().continuations();
+                Score[] given = new Score[continuations.size()];
+                for (int j = 0; j < given.length; j++) {
+                    if (used == limits.scored()) {
+                        flushScored(stretches);
+                        used = 0;
+                    }
+                    int own = limits.prompts() + limits.lanes() + used++;
+                    Tokens whole = Tokens.concat(prefix, continuations.get(j));
+                    double[] logProbs = new double[continuations.get(j).size()];
+                    given[j] = new Score(logProbs);
+                    for (int from = shared; from < whole.size() - 1; ) {
+                        if (prefill.room() == 0) {
+                            flushScored(stretches);
+                        }
+                        int to = Math.min(whole.size() - 1, from + prefill.room());
+                        stretches.add(new Scorer.Stretch(logProbs, from - shared, prefill.rows(), to - from));
+                        prefill.add(whole, from, to, own, one.held().slot, shared);
+                        from = to;
+                    }
+                }
+                scores[one.held().index] = given;
+            }
+            flushScored(stretches);
+            awaiting.forEach(one -> freePromptSlots.add(one.held().slot));
+            awaiting.clear();
+            awaited = 0;
+        }
+
+        private void flushScored(List<Scorer.Stretch> stretches) {
+            if (prefill.rows() > 0) {
+                computedTokens += prefill.rows();
+                Tensor normed = forward.forward(prefill.upload());
+                Tensor out = scoredLogProb.rows(0, prefill.rows());
+                forward.logProbs(out, normed, prefill.target());
+                Scorer.Stretch.take(stretches, device.downloadDoubles(out));
+                prefill.clear();
+            }
+            stretches.clear();
         }
 
         /** Gives free lanes samples of prompts in the cache, and computes more prompts when those run out. */
@@ -416,8 +551,25 @@ public final class Generator implements AutoCloseable {
                     stopped);
             freeLaneSlots.add(flight.slot);
             if (--flight.prompt.left == 0) {
-                freePromptSlots.add(flight.prompt.slot);
+                if (following.isPresent()) {
+                    await(flight.prompt, following.get());
+                } else {
+                    freePromptSlots.add(flight.prompt.slot);
+                }
             }
+        }
+
+        private void await(Held prompt, Following asked) {
+            Scorer.Request request = asked.after(prompt.index, List.of(results[prompt.index]));
+            Tokens tokens = prompt.prompt.tokens();
+            int shared = request.prefix().size() - 1;
+            if (shared >= tokens.size() || !request.prefix().slice(0, shared).equals(tokens.slice(0, shared))) {
+                throw new IllegalArgumentException(
+                        "prefix: all but its last token have to begin prompt " + prompt.index);
+            }
+            Scorer.check(llama.config(), limits.capacity(), prompt.index, request);
+            awaiting.add(new Awaiting(prompt, request));
+            awaited += request.continuations().size();
         }
     }
 

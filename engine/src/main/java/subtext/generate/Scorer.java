@@ -127,7 +127,7 @@ public final class Scorer implements AutoCloseable {
     public List<List<Score>> score(List<Request> requests) {
         double[][][] results = new double[requests.size()][][];
         for (int i = 0; i < requests.size(); i++) {
-            check(i, requests.get(i));
+            check(llama.config(), limits.capacity(), i, requests.get(i));
             results[i] = requests.get(i).continuations().stream()
                     .map(c -> new double[c.size()])
                     .toArray(double[][]::new);
@@ -165,7 +165,14 @@ public final class Scorer implements AutoCloseable {
     private record Work(int request, int from, int to, int slot) {}
 
     /** A stretch of a continuation in the rows of one call. */
-    private record Stretch(double[] logProbs, int at, int row, int size) {}
+    record Stretch(double[] logProbs, int at, int row, int size) {
+        /** Copies what the rows of a call gave to where it belongs. */
+        static void take(List<Stretch> stretches, double[] values) {
+            for (Stretch stretch : stretches) {
+                System.arraycopy(values, stretch.row(), stretch.logProbs(), stretch.at(), stretch.size());
+            }
+        }
+    }
 
     private void run(List<Work> group, List<Request> requests, double[][][] results) {
         buffer.clear();
@@ -217,27 +224,24 @@ public final class Scorer implements AutoCloseable {
             Tensor normed = forward.forward(buffer.upload());
             Tensor out = logProb.rows(0, buffer.rows());
             forward.logProbs(out, normed, buffer.target());
-            double[] values = device.downloadDoubles(out);
-            for (Stretch stretch : stretches) {
-                System.arraycopy(values, stretch.row(), stretch.logProbs(), stretch.at(), stretch.size());
-            }
+            Stretch.take(stretches, device.downloadDoubles(out));
             buffer.clear();
         }
         stretches.clear();
     }
 
-    private void check(int i, Request request) {
-        LlamaConfig config = llama.config();
-        check(i, request.prefix());
-        if (request.prefix().size() - 1 > limits.capacity()) {
+    /** @throws EngineException.InvalidInput naming request {@code i} and what of it exceeds the model or a slot */
+    static void check(LlamaConfig config, int capacity, int i, Request request) {
+        check(config, i, request.prefix());
+        if (request.prefix().size() - 1 > capacity) {
             throw new EngineException.InvalidInput("request " + i + ": a prefix of "
-                    + request.prefix().size() + " tokens, the scorer's capacity is " + (limits.capacity() + 1));
+                    + request.prefix().size() + " tokens, the scorer's capacity is " + (capacity + 1));
         }
         for (Tokens continuation : request.continuations()) {
-            check(i, continuation);
-            if (continuation.size() > limits.capacity()) {
+            check(config, i, continuation);
+            if (continuation.size() > capacity) {
                 throw new EngineException.InvalidInput("request " + i + ": a continuation of " + continuation.size()
-                        + " tokens, the scorer's capacity is " + limits.capacity());
+                        + " tokens, the scorer's capacity is " + capacity);
             }
             if (request.prefix().size() + continuation.size() - 1 > config.context()) {
                 throw new EngineException.InvalidInput("request " + i + ": prefix and continuation of "
@@ -247,11 +251,11 @@ public final class Scorer implements AutoCloseable {
         }
     }
 
-    private void check(int i, Tokens tokens) {
+    private static void check(LlamaConfig config, int i, Tokens tokens) {
         for (int t = 0; t < tokens.size(); t++) {
-            if (tokens.at(t) < 0 || tokens.at(t) >= llama.config().vocabulary()) {
+            if (tokens.at(t) < 0 || tokens.at(t) >= config.vocabulary()) {
                 throw new EngineException.InvalidInput("request " + i + ": token " + tokens.at(t)
-                        + ", the vocabulary has " + llama.config().vocabulary() + " ids");
+                        + ", the vocabulary has " + config.vocabulary() + " ids");
             }
         }
     }

@@ -1,6 +1,7 @@
 package subtext.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,6 +16,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
+import subtext.bindings.EngineException;
 import subtext.bindings.Slab;
 import subtext.bindings.Tensor;
 import subtext.model.Llama;
@@ -116,8 +118,7 @@ class ExactnessTest {
                     assertThat(samples).as("room %s", Arrays.toString(room)).isEqualTo(reference);
                     // in another order, some left out
                     List<Prompt> fewer = List.of(prompts.get(6), prompts.get(2));
-                    assertThat(generator.draw(fewer, sampling))
-                            .isEqualTo(List.of(reference.get(6), reference.get(2)));
+                    assertThat(generator.draw(fewer, sampling)).isEqualTo(List.of(reference.get(6), reference.get(2)));
                 }
             }
         }
@@ -341,6 +342,100 @@ class ExactnessTest {
                     new Scorer.Request(Tokens.of(7), continuations.subList(0, 3)));
             assertThat(small.score(requests)).isEqualTo(large.score(requests));
             assertThat(small.score(requests).get(0).get(3).logProbs()).isEmpty();
+        }
+    }
+
+    /** Scoring while the prompt is in the cache gives what drawing and then scoring give, and computes what they share once. */
+    @Test
+    void drawingAndScoringTogetherIsDrawingThenScoring() {
+        drawAndScore(DType.F32);
+    }
+
+    @Test
+    void drawingAndScoringTogetherIsDrawingThenScoringInBf16() {
+        drawAndScore(DType.BF16);
+    }
+
+    private void drawAndScore(DType dtype) {
+        int count = within(13, 5);
+        LlamaConfig config = TestDevice.tiny(true);
+        Generator.Following following = (i, samples) -> behind(config, count, i, samples);
+        try (Device device = TestDevice.open(backend);
+                Llama llama = TestDevice.model(device, config, dtype, Llama.Capacity.weights(), 19);
+                Scorer scorer = new Scorer(llama, new Scorer.Limits(300, 23, 150))) {
+            List<Prompt> prompts = new ArrayList<>(prompts(config, count, 900));
+            prompts.add(4, new Prompt(TestDevice.text(config, 9, 5))); // nothing is drawn, nothing asked
+            Sampling sampling = Sampling.exact(STOP, 30);
+            List<Generator.Scored> first = null;
+            int[][] rooms = {{37, 14, 200, 37}, {5, 2, 7, 1}, {8, 3, 97, 3}};
+            for (int[] room : Arrays.copyOf(rooms, within(3, 1))) {
+                Generator.Limits limits = new Generator.Limits(room[0], room[1], 150, room[2], room[3]);
+                try (Generator generator = new Generator(llama, limits)) {
+                    List<List<Sample>> drawn = generator.draw(prompts, sampling);
+                    long drawing = generator.computedTokens();
+                    long shared = 0;
+                    List<List<Score>> scores = new ArrayList<>();
+                    long before = scorer.computedTokens();
+                    for (int i = 0; i < prompts.size(); i++) {
+                        if (drawn.get(i).isEmpty()) {
+                            scores.add(List.of());
+                            continue;
+                        }
+                        Scorer.Request request = behind(config, count, i, drawn.get(i));
+                        shared += request.prefix().size() - 1;
+                        scores.add(scorer.score(List.of(request)).getFirst());
+                    }
+                    long scoring = scorer.computedTokens() - before;
+                    List<Generator.Scored> together = generator.drawAndScore(prompts, sampling, following);
+                    for (int i = 0; i < prompts.size(); i++) {
+                        assertThat(together.get(i).samples()).isEqualTo(drawn.get(i));
+                        assertThat(together.get(i).scores()).isEqualTo(scores.get(i));
+                    }
+                    assertThat(generator.computedTokens() - drawing).isEqualTo(drawing + scoring - shared);
+                    assertThat(first == null || first.equals(together)).isTrue();
+                    first = together;
+                }
+            }
+        }
+    }
+
+    /** Sequences that leave the prompt early, late or at its last token; behind them a sample, other text, or nothing. */
+    private static Scorer.Request behind(LlamaConfig config, int count, int i, List<Sample> samples) {
+        Tokens prompt = prompts(config, count, 900).get(i < 4 ? i : i - 1).tokens();
+        Tokens text = TestDevice.text(config, 1 + i % 5, 40 + i);
+        int shared = Philox.below(71, i, prompt.size());
+        List<Tokens> continuations = new ArrayList<>();
+        for (Sample sample : samples) {
+            continuations.add(Tokens.concat(sample.tokens(), text));
+        }
+        continuations.add(Tokens.EMPTY);
+        return new Scorer.Request(Tokens.concat(prompt.slice(0, shared), text.slice(0, 1)), continuations);
+    }
+
+    @Test
+    void whatIsScoredMustBeginAsThePromptDoes() {
+        LlamaConfig config = TestDevice.tiny(true);
+        List<Prompt> prompts = prompts(config, 2, 3);
+        Sampling sampling = Sampling.exact(STOP, 3);
+        try (Device device = TestDevice.open(backend);
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 19);
+                Generator generator = new Generator(llama, new Generator.Limits(4, 2, 150, 50, 2));
+                Generator without = new Generator(llama, new Generator.Limits(4, 2, 150, 50))) {
+            Tokens other = Tokens.of((prompts.getFirst().tokens().at(0) + 1) % config.vocabulary(), 1);
+            assertThatThrownBy(() -> generator.drawAndScore(
+                            prompts, sampling, (i, s) -> new Scorer.Request(other, List.of(Tokens.of(1)))))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("begin prompt");
+            Tokens longer = TestDevice.text(config, 151, 1);
+            assertThatThrownBy(() -> generator.drawAndScore(
+                            prompts, sampling, (i, s) -> new Scorer.Request(Tokens.of(1), List.of(longer))))
+                    .isInstanceOf(EngineException.InvalidInput.class)
+                    .hasMessageContaining("capacity");
+            assertThatThrownBy(() -> without.drawAndScore(
+                            prompts, sampling, (i, s) -> new Scorer.Request(Tokens.of(1), List.of())))
+                    .isInstanceOf(IllegalStateException.class);
+            // what was refused leaves the generator as it was
+            assertThat(generator.draw(prompts, sampling)).isEqualTo(without.draw(prompts, sampling));
         }
     }
 

@@ -26,23 +26,19 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
 
     /** Draws, scores, weighs and chooses, one record per question in their order. */
     public List<LatentRecord> explain(LatentModel model, List<Question> questions) {
-        List<List<Sample>> drawn = model.drawPosterior(questions, samples, Philox.key(key, "draws"));
-        List<List<Tokens>> thoughts = drawn.stream()
-                .map(samples -> samples.stream().map(EStep::thought).toList())
-                .toList();
-        List<List<JointScore>> scores = model.score(questions, thoughts);
+        List<LatentModel.Explained> explained = model.explain(questions, samples, Philox.key(key, "draws"));
         long choice = Philox.key(key, "choice");
         List<LatentRecord> records = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
             List<ScoredSample> scored = new ArrayList<>();
             for (int k = 0; k < samples; k++) {
-                Sample sample = drawn.get(i).get(k);
-                Tokens thought = thoughts.get(i).get(k);
+                Sample sample = explained.get(i).samples().get(k);
+                Tokens thought = LatentModel.thought(sample);
                 scored.add(new ScoredSample(
                         thought,
                         sample.finished() && model.usable(thought),
                         sample.logQ(),
-                        scores.get(i).get(k)));
+                        explained.get(i).scores().get(k)));
             }
             Question question = questions.get(i);
             int chosen = selection.choose(
@@ -50,11 +46,5 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
             records.add(new LatentRecord(question.document(), question.chunk(), scored, chosen));
         }
         return records;
-    }
-
-    /** What was drawn, without the closing marker of a finished thought. */
-    private static Tokens thought(Sample sample) {
-        Tokens tokens = sample.tokens();
-        return sample.finished() ? tokens.slice(0, tokens.size() - 1) : tokens;
     }
 }

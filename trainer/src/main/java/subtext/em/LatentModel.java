@@ -1,5 +1,6 @@
 package subtext.em;
 
+import java.util.ArrayList;
 import java.util.List;
 import subtext.generate.Sample;
 import subtext.text.Tokens;
@@ -28,6 +29,41 @@ public interface LatentModel {
      * @return element [i][k]: the score of thought k of question i
      */
     List<List<JointScore>> score(List<Question> questions, List<List<Tokens>> latents);
+
+    /**
+     * What was drawn for a question and how it scores.
+     *
+     * @param samples as {@link #drawPosterior} gives them
+     * @param scores as {@link #score} gives them for the thoughts of the samples
+     */
+    record Explained(List<Sample> samples, List<JointScore> scores) {}
+
+    /**
+     * Draws thoughts and scores them: what {@link #drawPosterior} and then {@link #score} give, to the bit. A model that can share work between
+     * the two does so here.
+     *
+     * @return one element per question
+     */
+    default List<Explained> explain(List<Question> questions, int samples, long key) {
+        List<List<Sample>> drawn = drawPosterior(questions, samples, key);
+        List<List<JointScore>> scores = score(
+                questions,
+                drawn.stream()
+                        .map(ofQuestion ->
+                                ofQuestion.stream().map(LatentModel::thought).toList())
+                        .toList());
+        List<Explained> explained = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            explained.add(new Explained(drawn.get(i), scores.get(i)));
+        }
+        return explained;
+    }
+
+    /** What was drawn, without the closing marker of a finished thought. */
+    static Tokens thought(Sample sample) {
+        Tokens tokens = sample.tokens();
+        return sample.finished() ? tokens.slice(0, tokens.size() - 1) : tokens;
+    }
 
     /** Whether a finished thought may go into training: a network may draw markers inside one, which would break the grammar. */
     default boolean usable(Tokens thought) {

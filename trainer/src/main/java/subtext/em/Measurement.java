@@ -166,9 +166,9 @@ final class Measurement {
         return EStepHealth.of(drawn);
     }
 
-    /** Tokens that drawing and scoring cost: the two prompts once, what was drawn, and thought, marker and text of each draw. */
+    /** Tokens that drawing and scoring cost: context, text and markers once, what was drawn, and thought, marker and text of each draw. */
     static long tokens(Question question, LatentRecord record) {
-        long tokens = 2L * question.context().size() + question.text().size() + 8;
+        long tokens = question.context().size() + question.text().size() + 7L;
         for (ScoredSample sample : record.samples()) {
             int thought = sample.thought().size();
             tokens += thought

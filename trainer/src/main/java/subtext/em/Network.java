@@ -54,7 +54,8 @@ public final class Network implements AutoCloseable {
             Generator.Limits limits = Generator.Limits.fit(llama, config.context(), maxThought, 1 << 20, samples);
             this.generator = new Generator(
                     llama,
-                    slots == 0 ? limits : new Generator.Limits(slots, slots, limits.capacity(), limits.prefillRows()));
+                    (slots == 0 ? limits : new Generator.Limits(slots, slots, limits.capacity(), limits.prefillRows()))
+                            .scoring());
             this.scorer = new Scorer(llama, Scorer.Limits.fit(llama, config.context(), config.context()));
         } catch (RuntimeException | Error e) {
             llama.close();

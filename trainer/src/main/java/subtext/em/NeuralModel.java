@@ -41,6 +41,10 @@ public final class NeuralModel implements LatentModel, Completer {
 
     @Override
     public List<List<Sample>> drawPosterior(List<Question> questions, int samples, long key) {
+        return generator.draw(prompts(questions, samples, key), Sampling.exact(control.endLatent(), maxThought));
+    }
+
+    private List<Prompt> prompts(List<Question> questions, int samples, long key) {
         List<Prompt> prompts = new ArrayList<>();
         for (Question question : questions) {
             long[] keys = new long[samples];
@@ -49,7 +53,26 @@ public final class NeuralModel implements LatentModel, Completer {
             }
             prompts.add(new Prompt(grammar.posteriorPrompt(question.context(), question.text()), keys));
         }
-        return generator.draw(prompts, Sampling.exact(control.endLatent(), maxThought));
+        return prompts;
+    }
+
+    /** The prompt of the posterior and the string that is scored begin with the same context: it is computed once. */
+    @Override
+    public List<Explained> explain(List<Question> questions, int samples, long key) {
+        if (generator.limits().scored() == 0) {
+            return LatentModel.super.explain(questions, samples, key);
+        }
+        List<Generator.Scored> scored = generator.drawAndScore(
+                prompts(questions, samples, key),
+                Sampling.exact(control.endLatent(), maxThought),
+                (i, drawn) -> request(
+                        questions.get(i),
+                        drawn.stream().map(LatentModel::thought).toList()));
+        return scored.stream()
+                .map(one -> new Explained(
+                        one.samples(),
+                        joint(one.samples().stream().map(LatentModel::thought).toList(), one.scores())))
+                .toList();
     }
 
     @Override
@@ -68,24 +91,31 @@ public final class NeuralModel implements LatentModel, Completer {
     public List<List<JointScore>> score(List<Question> questions, List<List<Tokens>> latents) {
         List<Scorer.Request> requests = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
-            Tokens rest = Tokens.concat(
-                    Tokens.of(control.endLatent()), questions.get(i).text());
-            requests.add(new Scorer.Request(
-                    grammar.priorPrompt(questions.get(i).context()),
-                    latents.get(i).stream()
-                            .map(thought -> Tokens.concat(thought, rest))
-                            .toList()));
+            requests.add(request(questions.get(i), latents.get(i)));
         }
         List<List<Score>> scored = scorer.score(requests);
         List<List<JointScore>> joint = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
-            List<JointScore> ofQuestion = new ArrayList<>();
-            for (int k = 0; k < latents.get(i).size(); k++) {
-                Score score = scored.get(i).get(k);
-                int border = latents.get(i).get(k).size() + 1; // the thought and its closing marker, then the text
-                ofQuestion.add(new JointScore(score.sum(0, border), score.sum(border, score.logProbs().length)));
-            }
-            joint.add(ofQuestion);
+            joint.add(joint(latents.get(i), scored.get(i)));
+        }
+        return joint;
+    }
+
+    /** The joint strings of a question with some thoughts. */
+    private Scorer.Request request(Question question, List<Tokens> thoughts) {
+        Tokens rest = Tokens.concat(Tokens.of(control.endLatent()), question.text());
+        return new Scorer.Request(
+                grammar.priorPrompt(question.context()),
+                thoughts.stream().map(thought -> Tokens.concat(thought, rest)).toList());
+    }
+
+    /** Scores of joint strings, parted into those of thought and text. */
+    private static List<JointScore> joint(List<Tokens> thoughts, List<Score> scores) {
+        List<JointScore> joint = new ArrayList<>();
+        for (int k = 0; k < thoughts.size(); k++) {
+            Score score = scores.get(k);
+            int border = thoughts.get(k).size() + 1; // the thought and its closing marker, then the text
+            joint.add(new JointScore(score.sum(0, border), score.sum(border, score.logProbs().length)));
         }
         return joint;
     }

@@ -261,11 +261,11 @@ public record RunPlan(
                 name, steps, all, flops, rates.map(r -> flops / r.train()).orElse(Double.NaN));
     }
 
-    /** Draws K thoughts of each chunk and scores them: the prompt once, then K thoughts; the context once, then K thoughts and texts. */
+    /** Draws K thoughts of each chunk and scores them: context and text once, then K thoughts, then K thoughts and texts. */
     private static Stage explaining(
             String name, int k, double chunks, Volume v, double thought, LlamaConfig model, Optional<Rates> rates) {
         double drawn = chunks * k * thought;
-        double scored = chunks * (2 * v.context() + v.text() + 6 + k * (thought + v.text()));
+        double scored = chunks * (v.context() + v.text() + 6 + k * (thought + v.text()));
         double drawFlops = drawn * model.forwardFlops(v.context() + v.text() + thought / 2);
         double scoreFlops = scored * model.forwardFlops(v.context() + (thought + v.text()) / 2);
         return new Stage(

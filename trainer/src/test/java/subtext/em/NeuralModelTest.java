@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -189,6 +190,27 @@ class NeuralModelTest {
         for (int i = 0; i < questions.size(); i++) {
             assertThat(model.drawPosterior(List.of(questions.get(i)), 4, 19).get(0))
                     .isEqualTo(together.get(i).subList(0, 4));
+        }
+    }
+
+    /** Drawing and scoring in one go, with the context computed once, is the two one after the other. */
+    @Test
+    void explainingIsDrawingThenScoring() {
+        List<Question> questions = Stream.of(Split.values())
+                .flatMap(split -> world.problems(split, (int) world.splitSize()).stream())
+                .map(problem -> Question.of(problem.document(), 1, 1))
+                .toList();
+        List<LatentModel.Explained> apart = model.explain(questions, 5, 23);
+        long separately = generator.computedTokens() + scorer.computedTokens();
+        try (Generator both = new Generator(llama, new Generator.Limits(64, 4, 32, 64).scoring())) {
+            NeuralModel sharing = new NeuralModel(both, scorer, control, LIMIT);
+            long before = scorer.computedTokens();
+            assertThat(sharing.explain(questions, 5, 23)).isEqualTo(apart);
+            assertThat(scorer.computedTokens()).as("not asked").isEqualTo(before);
+            int contexts = questions.stream()
+                    .mapToInt(question -> question.context().size() + 2)
+                    .sum();
+            assertThat(both.computedTokens()).isEqualTo(separately - contexts);
         }
     }
 
