@@ -3,6 +3,7 @@ package subtext.engine;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.Consumer;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
@@ -16,6 +17,7 @@ import subtext.generate.Score;
 import subtext.generate.Scorer;
 import subtext.io.HuggingFace;
 import subtext.model.Llama;
+import subtext.text.TextStream;
 import subtext.text.Tokenizer;
 import subtext.text.Tokens;
 
@@ -41,7 +43,7 @@ public final class Engine implements AutoCloseable {
     /**
      * What was generated.
      *
-     * @param prompt the ids given, with {@code <bos>} where the tokenizer has one
+     * @param prompt the ids given, with {@code <bos>} where a text begins with it
      * @param sample the ids drawn and their log-probabilities
      * @param text the drawn ids as text, control tokens left out
      */
@@ -50,7 +52,7 @@ public final class Engine implements AutoCloseable {
     /**
      * What a text's tokens cost.
      *
-     * @param tokens with {@code <bos>} in front where the tokenizer has one
+     * @param tokens with {@code <bos>} in front where a text begins with it
      * @param score log-probabilities of all tokens but the first
      */
     public record ScoredText(Tokens tokens, Score score) {}
@@ -119,13 +121,60 @@ public final class Engine implements AutoCloseable {
                 .draw(List.of(new Prompt(tokens, key)), sampling)
                 .getFirst()
                 .getFirst();
-        // decoded together, for a tokenizer may treat the beginning of a text in its own way
-        String whole = tokenizer.decode(Tokens.concat(tokens, sample.tokens()));
-        return new Generation(
-                tokens,
-                sample,
-                whole.substring(
-                        Math.min(whole.length(), tokenizer.decode(tokens).length())));
+        Continuation continuation = new Continuation(tokens, text -> {});
+        for (int i = 0; i < sample.tokens().size(); i++) {
+            continuation.add(sample.tokens().at(i));
+        }
+        return new Generation(tokens, sample, continuation.end());
+    }
+
+    /**
+     * The same, with the text told as it comes: whole characters, never half of one, and in the end all of it.
+     *
+     * @param text what it throws ends the generation
+     */
+    public Generation generate(String prompt, Sampling sampling, long key, Consumer<String> text) {
+        Tokens tokens = start(prompt);
+        Continuation continuation = new Continuation(tokens, text);
+        Sample sample = generator(Math.max(tokens.size(), sampling.maxTokens()))
+                .draw(List.of(new Prompt(tokens, key)), sampling, (p, s, token) -> continuation.add(token))
+                .getFirst()
+                .getFirst();
+        return new Generation(tokens, sample, continuation.end());
+    }
+
+    /** The text behind a prompt: decoded together with it, for a tokenizer may treat the beginning of a text in its own way. */
+    private final class Continuation {
+        private final TextStream stream = tokenizer.stream();
+        private final StringBuilder told = new StringBuilder();
+        private final Consumer<String> consumer;
+        private int toSkip;
+
+        Continuation(Tokens prompt, Consumer<String> consumer) {
+            this.consumer = consumer;
+            this.toSkip = tokenizer.decode(prompt).length();
+            for (int i = 0; i < prompt.size(); i++) {
+                tell(stream.add(prompt.at(i)));
+            }
+        }
+
+        void add(int token) {
+            tell(stream.add(token));
+        }
+
+        String end() {
+            tell(stream.end());
+            return told.toString();
+        }
+
+        private void tell(String text) {
+            int skipped = Math.min(toSkip, text.length());
+            toSkip -= skipped;
+            if (skipped < text.length()) {
+                told.append(text, skipped, text.length());
+                consumer.accept(text.substring(skipped));
+            }
+        }
     }
 
     /** log p(continuation | prefix) in nats, tokenised apart. */
@@ -181,9 +230,7 @@ public final class Engine implements AutoCloseable {
     }
 
     private Tokens start(String text) {
-        Tokens encoded = tokenizer.encode(text);
-        int bos = tokenizer.controls().bos();
-        Tokens tokens = bos < 0 ? encoded : Tokens.concat(Tokens.of(bos), encoded);
+        Tokens tokens = tokenizer.open(text);
         if (tokens.isEmpty()) {
             throw new EngineException.InvalidInput("an empty text, and the tokenizer has no <bos> to begin with");
         }

@@ -163,6 +163,17 @@ public final class Generator implements AutoCloseable {
     private Sampling recordedFor;
     private long computedTokens;
 
+    /** Hears of tokens while they are drawn, those of a sample in their order, on the thread that draws. */
+    @FunctionalInterface
+    public interface Listener {
+        /**
+         * @param prompt which of the prompts given
+         * @param sample which of its samples
+         * @param token the id drawn; the one that stops a sample is told too
+         */
+        void drawn(int prompt, int sample, int token);
+    }
+
     /** The lanes of one width, as device tensors, and the step recorded over them. */
     private record Lanes(int width, int stride, CachedRows rows, Tensor drawnAndDone, Tensor key, Recording step) {}
 
@@ -270,8 +281,21 @@ public final class Generator implements AutoCloseable {
      * @throws EngineException.InvalidInput if a prompt or {@code maxTokens} exceeds the limits or the model's context
      */
     public List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling) {
+        return draw(prompts, sampling, Optional.empty());
+    }
+
+    /**
+     * The same, with each token told as soon as it is drawn: the same samples, with a look at the lanes after every step.
+     *
+     * @param listener what it throws ends the drawing
+     */
+    public List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling, Listener listener) {
+        return draw(prompts, sampling, Optional.of(listener));
+    }
+
+    private List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling, Optional<Listener> listener) {
         prepare(prompts, sampling);
-        Draw draw = new Draw(prompts, sampling, Optional.empty());
+        Draw draw = new Draw(prompts, sampling, Optional.empty(), listener);
         draw.run();
         return Arrays.stream(draw.results).map(List::of).toList();
     }
@@ -309,7 +333,7 @@ public final class Generator implements AutoCloseable {
             throw new IllegalStateException("the generator has no room to score: open it with limits.scoring()");
         }
         prepare(prompts, sampling);
-        Draw draw = new Draw(prompts, sampling, Optional.of(following));
+        Draw draw = new Draw(prompts, sampling, Optional.of(following), Optional.empty());
         draw.run();
         List<Scored> all = new ArrayList<>();
         for (int i = 0; i < prompts.size(); i++) {
@@ -334,6 +358,7 @@ public final class Generator implements AutoCloseable {
         private final List<Prompt> prompts;
         private final Sampling sampling;
         private final Optional<Following> following;
+        private final Optional<Listener> listener;
         private final Sample[][] results;
         private final Score[][] scores;
         private final List<Awaiting> awaiting = new ArrayList<>();
@@ -345,10 +370,15 @@ public final class Generator implements AutoCloseable {
         private int next;
         private int steps = 1;
 
-        Draw(List<Prompt> prompts, Sampling sampling, Optional<Following> following) {
+        Draw(
+                List<Prompt> prompts,
+                Sampling sampling,
+                Optional<Following> following,
+                Optional<Listener> listener) {
             this.prompts = prompts;
             this.sampling = sampling;
             this.following = following;
+            this.listener = listener;
             this.scores = new Score[prompts.size()][0];
             this.results = prompts.stream().map(p -> new Sample[p.samples()]).toArray(Sample[][]::new);
             for (int i = 0; i < limits.prompts(); i++) {
@@ -529,6 +559,9 @@ public final class Generator implements AutoCloseable {
                 int drawn = state[i];
                 for (int t = 0; t < drawn; t++) {
                     flight.append(tokens[i * mostSteps + t], logProbs[i * mostSteps + t]);
+                    if (listener.isPresent()) {
+                        listener.get().drawn(flight.prompt.index, flight.sample, flight.token);
+                    }
                 }
                 int done = state[view.stride() + i];
                 if (done == 0) {
@@ -539,7 +572,7 @@ public final class Generator implements AutoCloseable {
             }
             int finished = active.size() - still.size();
             steps = finished == 0
-                    ? Math.min(2 * steps, mostSteps)
+                    ? Math.min(2 * steps, listener.isPresent() ? 1 : mostSteps)
                     : finished * 16 > active.size() ? Math.max(1, steps / 2) : steps;
             active = still;
         }

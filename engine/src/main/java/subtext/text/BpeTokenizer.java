@@ -1,48 +1,84 @@
 package subtext.text;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.text.Normalizer;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import subtext.bindings.EngineException;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Byte-pair encoding as in {@code tokenizer.json}: over bytes with words cut beforehand (GPT-2, Llama 3, Qwen, SmolLM), or over characters
- * with bytes for the rare ones (Llama 2, Mistral). It keeps the document it was read from and writes that back.
+ * with bytes for the rare ones (Llama 2, Mistral). Ids and texts are those of Hugging Face's library but for two things: no text becomes a
+ * special token, and what the vocabulary cannot spell is refused where that library leaves it out. It keeps the document it was read from
+ * and writes that back.
  *
- * <p>Time is O(n log n) in the text. Safe to use from several threads.
+ * <p>{@code decode(encode(s))} is {@code s}, with the exceptions that the file asks for: composed characters where it says NFC, U+2581
+ * read as a space where spaces are written so, and one space at the beginning of a text where the file says {@code Metaspace}.
+ *
+ * <p>Time is O(n log n) in the longest word and linear in all else, whatever the text. Safe to use from several threads.
  */
 public final class BpeTokenizer implements Tokenizer {
-    private static final char SPACE_MARK = '\u2581';
+    static final char SPACE_MARK = '\u2581';
+
+    /** Words longer than this are not remembered within a text. */
+    private static final int MEMORABLE = 32;
+
+    private static final int MOST_REMEMBERED = 1 << 15;
+
+    /** What becomes of spaces before words are cut. */
+    enum Spaces {
+        /** They stay. */
+        PLAIN,
+        /** They stay, and a text that does not begin with one is given one. */
+        PLAIN_BEHIND_ONE,
+        /** They become U+2581. */
+        MARKED,
+        /** They become U+2581, and one more is put before every stretch of text. */
+        MARKED_BEHIND_ONE,
+        /** The same, unless the stretch begins with one. */
+        MARKED_BEHIND_ONE_IF_NONE,
+        /** The same, but only before the first stretch. */
+        MARKED_BEHIND_FIRST;
+
+        boolean marked() {
+            return this != PLAIN && this != PLAIN_BEHIND_ONE;
+        }
+    }
 
     /**
      * What a {@code tokenizer.json} says, in this engine's words.
      *
-     * @param byteLevel whether symbols are bytes in GPT-2's alphabet, else characters with a fallback to {@code <0xNN>}
+     * @param byteLevel whether symbols are bytes in GPT-2's alphabet, else characters
+     * @param byteFallback whether a character that is no symbol is written in bytes {@code <0xNN>}
      * @param nfc whether text is brought to Unicode's composed form first
-     * @param markSpaces whether spaces become U+2581 and one is put before the text
-     * @param prefixSpace whether a space is put before the text if it has none
      * @param splits how words are cut, one after another
      * @param ignoreMerges whether a word that is an entry of the vocabulary is taken whole
      * @param unknown id of what nothing else spells, or -1
+     * @param fuseUnknown whether neighbours of that id become one
+     * @param stripsSpace whether decoding takes away one space from the beginning
+     * @param bos id of the token that the file's template puts before a text, or -1
      */
     record Rules(
             boolean byteLevel,
+            boolean byteFallback,
             boolean nfc,
-            boolean markSpaces,
-            boolean prefixSpace,
+            Spaces spaces,
             List<Splitting> splits,
             boolean ignoreMerges,
-            int unknown) {}
+            int unknown,
+            boolean fuseUnknown,
+            boolean stripsSpace,
+            int bos) {}
 
     /** A token beside the vocabulary. Special ones are never read from text. */
     record Added(int id, String content, boolean special) {}
@@ -52,10 +88,12 @@ public final class BpeTokenizer implements Tokenizer {
     private final Map<String, Integer> ids = new HashMap<>();
     private final String[] pieces;
     private final boolean[] special;
+    private final boolean[] literal;
     private final Merges merges;
     private final int[] byteIds = new int[256];
-    private final Map<String, Integer> literal = new HashMap<>();
-    private final Pattern literals;
+    private final int[] byteOf;
+    private final Literals literals;
+    private final boolean cutsBeforeMarks;
     private final ControlTokens controls;
 
     BpeTokenizer(
@@ -75,37 +113,47 @@ public final class BpeTokenizer implements Tokenizer {
         }
         pieces = new String[size];
         special = new boolean[size];
+        literal = new boolean[size];
         vocabulary.forEach((piece, id) -> pieces[id] = piece);
         ids.putAll(vocabulary);
         Map<String, Integer> specials = new HashMap<>();
+        Map<String, Integer> spelled = new HashMap<>();
         for (Added token : added) {
             pieces[token.id()] = token.content();
             special[token.id()] = token.special();
+            literal[token.id()] = !token.special();
             // out of reach of text: neither a word nor a merge may end in a special token
             ids.remove(token.content());
-            (token.special() ? specials : literal).put(token.content(), token.id());
+            (token.special() ? specials : spelled).put(token.content(), token.id());
         }
-        this.merges = merges(mergeList, vocabulary);
-        Arrays.fill(byteIds, -1);
+        this.literals = spelled.isEmpty() ? null : new Literals(spelled);
+        this.byteOf = new int[size];
+        Arrays.fill(byteOf, -1);
         for (int b = 0; b < 256; b++) {
             String piece = rules.byteLevel() ? String.valueOf(ByteAlphabet.character(b)) : "<0x%02X>".formatted(b);
-            byteIds[b] = ids.getOrDefault(piece, -1);
-            if (byteIds[b] < 0 && rules.unknown() < 0) {
-                throw new EngineException.InvalidInput(
-                        "tokenizer: no token for byte %02X and none for the unknown".formatted(b));
-            }
-            if (!rules.byteLevel() && byteIds[b] >= 0) {
+            byteIds[b] = rules.byteLevel() || rules.byteFallback() ? ids.getOrDefault(piece, -1) : -1;
+            if (byteIds[b] >= 0 && !rules.byteLevel()) {
+                byteOf[byteIds[b]] = b;
                 ids.remove(piece); // text that spells <0x0A> is not the byte
             }
         }
-        this.literals = literal.isEmpty() ? null : alternatives(literal);
+        this.merges = merges(mergeList, vocabulary);
+        this.cutsBeforeMarks = rules.spaces().marked()
+                && rules.splits().isEmpty()
+                && !rules.ignoreMerges()
+                && ids.containsKey(String.valueOf(SPACE_MARK))
+                && mergeList.stream().noneMatch(BpeTokenizer::joinsWords);
         this.controls = new ControlTokens(
-                first(specials, "<bos>", "<s>", "<|begin_of_text|>", "<|endoftext|>"),
+                rules.bos() >= 0 ? rules.bos() : first(specials, "<bos>", "<s>", "<|begin_of_text|>", "<|endoftext|>"),
                 first(specials, "<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"),
                 first(specials, "<latent>"),
                 first(specials, "</latent>"),
                 first(specials, "<prior>"),
                 first(specials, "<posterior>"));
+        if (rules.unknown() >= 0 && Arrays.stream(controls.ids()).anyMatch(id -> id == rules.unknown())) {
+            throw new EngineException.InvalidInput("model.unk_token: " + TokenizerFile.quoted(pieces[rules.unknown()])
+                    + " is a control token, which text could then become");
+        }
     }
 
     private Merges merges(List<String[]> list, Map<String, Integer> vocabulary) {
@@ -117,24 +165,29 @@ public final class BpeTokenizer implements Tokenizer {
             Integer b = vocabulary.get(right);
             Integer ab = vocabulary.get(left + right);
             if (a == null || b == null || ab == null) {
-                throw new EngineException.InvalidInput("tokenizer: merge " + rank + " (\"" + left + "\" \"" + right
-                        + "\") names \"" + (a == null ? left : b == null ? right : left + right)
-                        + "\", which is not in the vocabulary");
+                throw new EngineException.InvalidInput("model.merges[" + rank + "]: "
+                        + TokenizerFile.quoted(a == null ? left : b == null ? right : left + right)
+                        + " is not in the vocabulary");
             }
-            if (special[ab]) {
-                throw new EngineException.InvalidInput("tokenizer: merge " + rank + " makes the special token \"" + left
-                        + right + "\", which text could then spell");
+            if (special[ab] || byteOf[ab] >= 0) {
+                throw new EngineException.InvalidInput("model.merges[" + rank + "]: makes the "
+                        + (special[ab] ? "special" : "byte") + " token " + TokenizerFile.quoted(left + right)
+                        + ", which text could then spell");
             }
             table.add(a, b, rank, ab);
         }
         return table;
     }
 
-    private static Pattern alternatives(Map<String, Integer> literal) {
-        List<String> longestFirst = new ArrayList<>(literal.keySet());
-        longestFirst.sort((a, b) -> a.length() != b.length() ? b.length() - a.length() : a.compareTo(b));
-        return Pattern.compile(
-                String.join("|", longestFirst.stream().map(Pattern::quote).toList()));
+    /** Whether a merge makes a piece with a space mark behind something else: then words do depend on their neighbours. */
+    private static boolean joinsWords(String[] merge) {
+        String piece = merge[0] + merge[1];
+        for (int i = 1; i < piece.length(); i++) {
+            if (piece.charAt(i) == SPACE_MARK && piece.charAt(i - 1) != SPACE_MARK) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static int first(Map<String, Integer> specials, String... names) {
@@ -155,6 +208,7 @@ public final class BpeTokenizer implements Tokenizer {
      * The same with new ids no lower than {@code from}.
      *
      * @param from the vocabulary of the model, which may have rows for ids that its tokenizer does not know
+     * @throws EngineException.InvalidInput if the name of a control token is that of an ordinary one
      */
     public BpeTokenizer withControls(int from) {
         ObjectNode grown = document.deepCopy();
@@ -168,27 +222,33 @@ public final class BpeTokenizer implements Tokenizer {
         return TokenizerFile.bpe(grown);
     }
 
-    /** @throws EngineException.InvalidInput if the text holds half a surrogate pair, or a character that the vocabulary cannot spell */
+    /**
+     * @throws EngineException.InvalidInput if the text holds half a surrogate pair, or a character that the vocabulary cannot spell: some
+     *     vocabularies, SmolLM2's for one, lack bytes
+     */
     @Override
     public Tokens encode(String text) {
         checkSurrogates(text);
-        Ints out = new Ints(text.length() / 2 + 8);
+        Encoding encoding = new Encoding(text.length() / 2 + 8);
         if (literals == null) {
-            encodeText(text, out);
-            return out.tokens();
+            encoding.stretch(text, true);
+        } else {
+            literals.each(text, new Literals.Sink() {
+                @Override
+                public void text(String stretch, int at) {
+                    encoding.stretch(stretch, at == 0);
+                }
+
+                @Override
+                public void literal(int id) {
+                    encoding.out.add(id);
+                }
+            });
         }
-        Matcher matcher = literals.matcher(text);
-        int at = 0;
-        while (matcher.find()) {
-            encodeText(text.substring(at, matcher.start()), out);
-            out.add(literal.get(matcher.group()));
-            at = matcher.end();
-        }
-        encodeText(text.substring(at), out);
-        return out.tokens();
+        return encoding.out.tokens();
     }
 
-    private static void checkSurrogates(String text) {
+    static void checkSurrogates(String text) {
         for (int i = 0; i < text.length(); i++) {
             char c = text.charAt(i);
             if (Character.isHighSurrogate(c) && i + 1 < text.length() && Character.isLowSurrogate(text.charAt(i + 1))) {
@@ -199,118 +259,249 @@ public final class BpeTokenizer implements Tokenizer {
         }
     }
 
-    private void encodeText(String text, Ints out) {
-        if (text.isEmpty()) {
-            return;
-        }
-        String normal = rules.nfc() ? Normalizer.normalize(text, Normalizer.Form.NFC) : text;
-        if (rules.markSpaces()) {
-            normal = SPACE_MARK + normal.replace(' ', SPACE_MARK);
-        } else if (rules.prefixSpace() && normal.charAt(0) != ' ') {
-            normal = " " + normal;
-        }
-        List<String> words = List.of(normal);
-        for (Splitting splitting : rules.splits()) {
-            words = words.stream()
-                    .flatMap(word -> splitting.split(word).stream())
-                    .toList();
-        }
-        for (String word : words) {
-            if (rules.byteLevel()) {
-                encodeBytes(word, out);
-            } else {
-                encodeCharacters(word, out);
-            }
-        }
-    }
+    /** One text on its way to ids, with the words already met. */
+    private final class Encoding {
+        private final Ints out;
+        private final Map<String, int[]> known = new HashMap<>();
 
-    private void encodeBytes(String word, Ints out) {
-        byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
-        if (rules.ignoreMerges()) {
-            StringBuilder spelled = new StringBuilder(bytes.length);
-            for (byte b : bytes) {
-                spelled.append(ByteAlphabet.character(b & 0xFF));
-            }
-            Integer whole = ids.get(spelled.toString());
-            if (whole != null) {
-                out.add(whole);
+        Encoding(int capacity) {
+            out = new Ints(capacity);
+        }
+
+        /** Text between literals. */
+        void stretch(String text, boolean first) {
+            if (text.isEmpty()) {
                 return;
             }
+            cut(spaced(rules.nfc() ? Composition.nfc(text) : text, first), 0);
         }
-        int[] symbols = new int[bytes.length];
-        for (int i = 0; i < bytes.length; i++) {
-            symbols[i] = orUnknown(byteIds[bytes[i] & 0xFF]);
-        }
-        out.add(symbols, merges.apply(symbols, symbols.length));
-    }
 
-    private void encodeCharacters(String word, Ints out) {
-        if (rules.ignoreMerges() && ids.containsKey(word)) {
-            out.add(ids.get(word));
-            return;
+        private String spaced(String text, boolean first) {
+            Spaces spaces = rules.spaces();
+            String marked = spaces.marked() ? text.replace(' ', SPACE_MARK) : text;
+            boolean none = marked.charAt(0) != (spaces.marked() ? SPACE_MARK : ' ');
+            return switch (spaces) {
+                case PLAIN, MARKED -> marked;
+                case PLAIN_BEHIND_ONE -> none ? " " + marked : marked;
+                case MARKED_BEHIND_ONE -> SPACE_MARK + marked;
+                case MARKED_BEHIND_ONE_IF_NONE -> none ? SPACE_MARK + marked : marked;
+                case MARKED_BEHIND_FIRST -> none && first ? SPACE_MARK + marked : marked;
+            };
         }
-        Ints symbols = new Ints(word.length());
-        for (int i = 0; i < word.length(); ) {
-            int c = word.codePointAt(i);
-            String character = Character.toString(c);
-            i += character.length();
-            Integer id = ids.get(character);
-            if (id != null) {
-                symbols.add(id);
-            } else {
-                for (byte b : character.getBytes(StandardCharsets.UTF_8)) {
-                    symbols.add(orUnknown(byteIds[b & 0xFF]));
+
+        private void cut(String text, int level) {
+            if (level < rules.splits().size()) {
+                rules.splits().get(level).each(text, word -> cut(word, level + 1));
+            } else if (cutsBeforeMarks) {
+                int begin = 0;
+                for (int i = 1; i < text.length(); i++) {
+                    if (text.charAt(i) == SPACE_MARK && text.charAt(i - 1) != SPACE_MARK) {
+                        word(text.substring(begin, i));
+                        begin = i;
+                    }
                 }
+                word(text.substring(begin));
+            } else {
+                word(text);
             }
         }
-        out.add(symbols.values, merges.apply(symbols.values, symbols.size));
+
+        private void word(String word) {
+            if (word.length() > MEMORABLE) {
+                Ints symbols = symbols(word);
+                out.add(symbols.values, merges.apply(symbols.values, symbols.size));
+                return;
+            }
+            int[] pieces = known.get(word);
+            if (pieces == null) {
+                Ints symbols = symbols(word);
+                pieces = Arrays.copyOf(symbols.values, merges.apply(symbols.values, symbols.size));
+                if (known.size() < MOST_REMEMBERED) {
+                    known.put(word, pieces);
+                }
+            }
+            out.add(pieces, pieces.length);
+        }
+
+        private Ints symbols(String word) {
+            return rules.byteLevel() ? bytes(word) : characters(word);
+        }
+
+        private Ints bytes(String word) {
+            byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
+            Ints symbols = new Ints(bytes.length);
+            if (rules.ignoreMerges()) {
+                StringBuilder spelled = new StringBuilder(bytes.length);
+                for (byte b : bytes) {
+                    spelled.append(ByteAlphabet.character(b & 0xFF));
+                }
+                Integer whole = ids.get(spelled.toString());
+                if (whole != null) {
+                    symbols.add(whole);
+                    return symbols;
+                }
+            }
+            for (byte b : bytes) {
+                if (byteIds[b & 0xFF] >= 0) {
+                    symbols.add(byteIds[b & 0xFF]);
+                } else {
+                    unknown(symbols, "byte %02X of %s".formatted(b & 0xFF, TokenizerFile.quoted(word)));
+                }
+            }
+            return symbols;
+        }
+
+        private Ints characters(String word) {
+            Ints symbols = new Ints(word.length());
+            if (rules.ignoreMerges() && ids.containsKey(word)) {
+                symbols.add(ids.get(word));
+                return symbols;
+            }
+            for (int i = 0; i < word.length(); ) {
+                int c = word.codePointAt(i);
+                String character = Character.toString(c);
+                i += character.length();
+                Integer id = ids.get(character);
+                if (id != null) {
+                    symbols.add(id);
+                    continue;
+                }
+                byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
+                boolean spelled = true;
+                for (byte b : bytes) {
+                    spelled &= byteIds[b & 0xFF] >= 0;
+                }
+                if (spelled) {
+                    for (byte b : bytes) {
+                        symbols.add(byteIds[b & 0xFF]);
+                    }
+                } else {
+                    unknown(symbols, "character U+%04X".formatted(c));
+                }
+            }
+            return symbols;
+        }
+
+        private void unknown(Ints symbols, String what) {
+            if (rules.unknown() < 0) {
+                throw new EngineException.InvalidInput("text: the vocabulary has no token for " + what);
+            }
+            boolean again = symbols.size > 0 && symbols.values[symbols.size - 1] == rules.unknown();
+            if (!rules.fuseUnknown() || !again) {
+                symbols.add(rules.unknown());
+            }
+        }
     }
 
-    private int orUnknown(int id) {
-        return id >= 0 ? id : rules.unknown();
-    }
+    // ---- ids to text
 
     @Override
-    public String decode(Tokens tokens) {
-        return text(tokens, false);
+    public TextStream stream() {
+        return new Decoding(false);
     }
 
     @Override
     public String show(Tokens tokens) {
-        return text(tokens, true);
+        Decoding decoding = new Decoding(true);
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; i < tokens.size(); i++) {
+            text.append(decoding.add(tokens.at(i)));
+        }
+        return text.append(decoding.end()).toString();
     }
 
-    private String text(Tokens tokens, boolean spelled) {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        for (int i = 0; i < tokens.size(); i++) {
-            int id = tokens.at(i);
+    /**
+     * Bytes to characters. Over bytes, what is not UTF-8 becomes U+FFFD, one for each longest part that could have begun a character. Over
+     * characters, a run of byte tokens is UTF-8 as a whole or becomes U+FFFD for each byte, as in Hugging Face's library.
+     */
+    private final class Decoding implements TextStream {
+        private final boolean spelled;
+        private final CharsetDecoder utf8 = StandardCharsets.UTF_8
+                .newDecoder()
+                .onMalformedInput(CodingErrorAction.REPLACE)
+                .onUnmappableCharacter(CodingErrorAction.REPLACE);
+        private byte[] pending = new byte[16];
+        private int held;
+        private boolean begun;
+
+        Decoding(boolean spelled) {
+            this.spelled = spelled;
+        }
+
+        @Override
+        public String add(int id) {
             if (id < 0 || id >= pieces.length) {
                 throw new EngineException.InvalidInput(
                         "token " + id + ": the vocabulary has " + pieces.length + " ids");
             }
-            if (pieces[id] != null && (spelled || !special[id])) {
-                bytes.writeBytes(bytes(id));
+            String piece = pieces[id];
+            if (piece == null || special[id] && !spelled) {
+                return "";
+            }
+            if (special[id] || literal[id]) {
+                return rules.byteLevel()
+                        ? bytes(piece.getBytes(StandardCharsets.UTF_8), false)
+                        : stripped(run() + piece, false);
+            }
+            if (rules.byteLevel()) {
+                byte[] bytes = ByteAlphabet.bytes(piece);
+                return bytes(bytes != null ? bytes : piece.getBytes(StandardCharsets.UTF_8), false);
+            }
+            if (byteOf[id] >= 0) {
+                hold((byte) byteOf[id]);
+                return "";
+            }
+            return stripped(run() + (rules.spaces().marked() ? piece.replace(SPACE_MARK, ' ') : piece), false);
+        }
+
+        @Override
+        public String end() {
+            return rules.byteLevel() ? bytes(new byte[0], true) : stripped(run(), true);
+        }
+
+        private String bytes(byte[] more, boolean last) {
+            ByteBuffer in = ByteBuffer.allocate(held + more.length);
+            in.put(pending, 0, held).put(more).flip();
+            CharBuffer out = CharBuffer.allocate(in.remaining() + 1);
+            utf8.decode(in, out, last);
+            held = 0;
+            while (in.hasRemaining()) {
+                hold(in.get());
+            }
+            return stripped(out.flip().toString(), last);
+        }
+
+        private void hold(byte b) {
+            if (held == pending.length) {
+                pending = Arrays.copyOf(pending, 2 * held);
+            }
+            pending[held++] = b;
+        }
+
+        /** The run of bytes that ends here. */
+        private String run() {
+            if (held == 0) {
+                return "";
+            }
+            int n = held;
+            held = 0;
+            try {
+                return StandardCharsets.UTF_8
+                        .newDecoder()
+                        .decode(ByteBuffer.wrap(pending, 0, n))
+                        .toString();
+            } catch (CharacterCodingException e) {
+                return "\uFFFD".repeat(n);
             }
         }
-        String text = bytes.toString(StandardCharsets.UTF_8);
-        return rules.markSpaces() && text.startsWith(" ") ? text.substring(1) : text;
-    }
 
-    private byte[] bytes(int id) {
-        String piece = pieces[id];
-        if (special[id] || literal.containsKey(piece)) {
-            return piece.getBytes(StandardCharsets.UTF_8);
+        private String stripped(String text, boolean last) {
+            if (begun || text.isEmpty()) {
+                return text;
+            }
+            begun = true;
+            return rules.stripsSpace() && text.charAt(0) == ' ' ? text.substring(1) : text;
         }
-        if (rules.byteLevel()) {
-            byte[] bytes = ByteAlphabet.bytes(piece);
-            return bytes != null ? bytes : piece.getBytes(StandardCharsets.UTF_8);
-        }
-        if (piece.length() == 6
-                && piece.startsWith("<0x")
-                && byteIds[Integer.parseInt(piece.substring(3, 5), 16)] == id) {
-            return new byte[] {(byte) Integer.parseInt(piece.substring(3, 5), 16)};
-        }
-        return (rules.markSpaces() ? piece.replace(SPACE_MARK, ' ') : piece).getBytes(StandardCharsets.UTF_8);
     }
 
     @Override
@@ -321,6 +512,38 @@ public final class BpeTokenizer implements Tokenizer {
     @Override
     public ControlTokens controls() {
         return controls;
+    }
+
+    @Override
+    public boolean opensWithBos() {
+        int bos = controls.bos();
+        return bos != ControlTokens.NONE && (rules.bos() == bos || pieces[bos].equals(ControlTokens.NAMES.getFirst()));
+    }
+
+    /** What it is, in a few words for people. */
+    public String kind() {
+        String symbols = rules.byteLevel()
+                ? "BPE over bytes"
+                : rules.byteFallback() ? "BPE over characters, bytes for the rest" : "BPE over characters";
+        String words = rules.splits().isEmpty()
+                ? ""
+                : ", words cut as "
+                        + String.join(
+                                " then ",
+                                rules.splits().stream()
+                                        .map(splitting -> splitting.name().toLowerCase(Locale.ROOT))
+                                        .toList());
+        return symbols + words + (rules.nfc() ? ", NFC" : "");
+    }
+
+    /** How one id is written in the vocabulary; empty where there is no such token. */
+    public String piece(int id) {
+        return id < 0 || id >= pieces.length || pieces[id] == null ? "" : pieces[id];
+    }
+
+    /** Whether an id is one that text never becomes. */
+    public boolean special(int id) {
+        return id >= 0 && id < special.length && special[id];
     }
 
     @Override

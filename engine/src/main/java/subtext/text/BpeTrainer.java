@@ -9,12 +9,16 @@ import java.util.Map;
 import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import subtext.bindings.EngineException;
 
 /**
- * Learns a byte-level byte-pair encoding: again and again the most frequent pair of neighbours becomes a token. A function of the texts'
- * words and their counts alone; of equally frequent pairs the one of lower ids is taken. Control tokens get ids 0 to 5, bytes 6 to 261,
- * merges the rest.
+ * Learns a byte-pair encoding: again and again the most frequent pair of neighbours becomes a token. A function of the texts' words and
+ * their counts alone; of equally frequent pairs the one of lower ids is taken. Control tokens get ids 0 to 5, bytes 6 to 261, in a style
+ * over characters then these, and merges the rest.
+ *
+ * <p>Characters are taken from the most frequent on, until they cover 99.95 % of the text or half of the vocabulary; the others are
+ * written in bytes, and bytes are never merged there.
  *
  * @see <a href="https://arxiv.org/abs/1508.07909">Sennrich et al. 2016</a>
  */
@@ -22,17 +26,44 @@ public final class BpeTrainer {
     /** The smallest vocabulary: control tokens and bytes. */
     public static final int SMALLEST = 6 + 256;
 
+    /** Longer words are counted in parts: a text without spaces would otherwise be gone through whole for every merge. */
+    private static final int LONGEST_WORD = 256;
+
+    /** Of a thousand-and-a-half characters one is left to bytes. */
+    private static final double COVERAGE = 0.9995;
+
+    private final TokenizerStyle style;
     private final TreeMap<String, Long> words = new TreeMap<>();
 
-    /** With no text yet. */
-    public BpeTrainer() {}
+    /** Over bytes, as GPT-2; with no text yet. */
+    public BpeTrainer() {
+        this(TokenizerStyle.GPT2);
+    }
 
-    /** Counts the words of a text. */
+    /** In the style of a family; with no text yet. */
+    public BpeTrainer(TokenizerStyle style) {
+        this.style = style;
+    }
+
+    /**
+     * Counts the words of a text.
+     *
+     * @throws EngineException.InvalidInput if it holds half a surrogate pair
+     */
     public BpeTrainer add(String text) {
-        for (String word : Splitting.GPT2.split(text)) {
-            words.merge(word, 1L, Long::sum);
-        }
+        BpeTokenizer.checkSurrogates(text);
+        style.words(text, this::count);
         return this;
+    }
+
+    private void count(String word) {
+        int at = 0;
+        while (word.length() - at > LONGEST_WORD) {
+            int end = at + LONGEST_WORD - (Character.isHighSurrogate(word.charAt(at + LONGEST_WORD - 1)) ? 1 : 0);
+            words.merge(word.substring(at, end), 1L, Long::sum);
+            at = end;
+        }
+        words.merge(word.substring(at), 1L, Long::sum);
     }
 
     /**
@@ -44,7 +75,37 @@ public final class BpeTrainer {
         if (vocabulary < SMALLEST) {
             throw new EngineException.InvalidConfig("vocabulary: expected " + SMALLEST + " or more, got " + vocabulary);
         }
-        return new Learning(words).learn(vocabulary - SMALLEST);
+        List<String> pieces = new ArrayList<>();
+        Map<String, Integer> characters = new HashMap<>();
+        for (int b = 0; b < 256; b++) {
+            pieces.add(style.bytes() ? String.valueOf(ByteAlphabet.character(b)) : "<0x%02X>".formatted(b));
+        }
+        if (!style.bytes()) {
+            for (String character : frequentCharacters((vocabulary - SMALLEST) / 2)) {
+                characters.put(character, pieces.size());
+                pieces.add(character);
+            }
+        }
+        return new Learning(style, words, pieces, characters).learn(vocabulary - SMALLEST - characters.size());
+    }
+
+    private List<String> frequentCharacters(int most) {
+        TreeMap<String, Long> counts = new TreeMap<>();
+        words.forEach(
+                (word, count) -> word.codePoints().forEach(c -> counts.merge(Character.toString(c), count, Long::sum)));
+        List<Map.Entry<String, Long>> sorted = new ArrayList<>(counts.entrySet());
+        sorted.sort(Map.Entry.<String, Long>comparingByValue().reversed().thenComparing(Map.Entry.comparingByKey()));
+        double total = sorted.stream().mapToDouble(Map.Entry::getValue).sum();
+        List<String> frequent = new ArrayList<>();
+        double covered = 0;
+        for (Map.Entry<String, Long> entry : sorted) {
+            if (frequent.size() == most || covered >= COVERAGE * total) {
+                break;
+            }
+            frequent.add(entry.getKey());
+            covered += entry.getValue();
+        }
+        return frequent;
     }
 
     /** The state of learning: every word as symbols, every pair with its count and the words it occurs in. */
@@ -54,7 +115,9 @@ public final class BpeTrainer {
         private final Map<Long, Long> pairCounts = new HashMap<>();
         private final Map<Long, Set<Integer>> pairWords = new HashMap<>();
         private final PriorityQueue<Candidate> queue = new PriorityQueue<>();
-        private final List<String> pieces = new ArrayList<>();
+        private final TokenizerStyle style;
+        private final List<String> pieces;
+        private final Map<String, Integer> characters;
         private final List<String[]> merges = new ArrayList<>();
 
         private record Candidate(long count, long pair) implements Comparable<Candidate> {
@@ -64,25 +127,39 @@ public final class BpeTrainer {
             }
         }
 
-        Learning(TreeMap<String, Long> words) {
-            for (int b = 0; b < 256; b++) {
-                pieces.add(String.valueOf(ByteAlphabet.character(b)));
-            }
+        Learning(
+                TokenizerStyle style,
+                TreeMap<String, Long> words,
+                List<String> pieces,
+                Map<String, Integer> characters) {
+            this.style = style;
+            this.pieces = pieces;
+            this.characters = characters;
             words.forEach((word, count) -> {
-                byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
-                int[] ids = new int[bytes.length];
-                for (int i = 0; i < ids.length; i++) {
-                    ids[i] = bytes[i] & 0xFF;
-                }
-                symbols.add(ids);
+                symbols.add(symbols(word));
                 counts.add(count);
                 count(symbols.size() - 1, count);
             });
             pairCounts.forEach((pair, count) -> queue.add(new Candidate(count, pair)));
         }
 
+        private int[] symbols(String word) {
+            return word.codePoints()
+                    .flatMap(c -> {
+                        String character = Character.toString(c);
+                        Integer id = characters.get(character);
+                        if (id != null) {
+                            return IntStream.of(id);
+                        }
+                        byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
+                        return IntStream.range(0, bytes.length).map(i -> bytes[i] & 0xFF);
+                    })
+                    .toArray();
+        }
+
         BpeTokenizer learn(int wanted) {
             Set<String> taken = new HashSet<>(pieces);
+            taken.addAll(ControlTokens.NAMES); // a corpus full of these names makes no piece of them
             while (merges.size() < wanted && !queue.isEmpty()) {
                 Candidate best = queue.poll();
                 long now = pairCounts.getOrDefault(best.pair(), 0L);
@@ -103,7 +180,7 @@ public final class BpeTrainer {
                 pieces.add(piece);
                 merge(best.pair(), left, right, pieces.size() - 1);
             }
-            return TokenizerFile.bpe(TokenizerFile.byteLevel(pieces, merges));
+            return TokenizerFile.bpe(style.document(pieces, merges));
         }
 
         private void merge(long pair, int left, int right, int merged) {
@@ -112,6 +189,9 @@ public final class BpeTrainer {
                 long count = counts.get(word);
                 int[] old = symbols.get(word);
                 for (int i = 0; i + 1 < old.length; i++) {
+                    if (!mergeable(old[i], old[i + 1])) {
+                        continue;
+                    }
                     long p = pair(old[i], old[i + 1]);
                     if (pairCounts.merge(p, -count, Long::sum) == 0) {
                         pairCounts.remove(p);
@@ -141,12 +221,20 @@ public final class BpeTrainer {
             Set<Long> pairs = new HashSet<>();
             int[] ids = symbols.get(word);
             for (int i = 0; i + 1 < ids.length; i++) {
+                if (!mergeable(ids[i], ids[i + 1])) {
+                    continue;
+                }
                 long p = pair(ids[i], ids[i + 1]);
                 pairCounts.merge(p, count, Long::sum);
                 pairWords.computeIfAbsent(p, key -> new HashSet<>()).add(word);
                 pairs.add(p);
             }
             return pairs;
+        }
+
+        /** Bytes that stand in for a character are not merged: the piece would read as their names. */
+        private boolean mergeable(int left, int right) {
+            return style.bytes() || left >= 256 && right >= 256;
         }
 
         private static long pair(int left, int right) {

@@ -6,6 +6,7 @@ package subtext.text;
  */
 final class Merges {
     private static final int EMPTY = -1;
+    private static final int SHORT = 24;
 
     private final long[] pairs;
     private final int[] ranks;
@@ -22,22 +23,54 @@ final class Merges {
         mask = size - 1;
     }
 
-    /** Adds the merge of that rank; of a pair given twice the first counts. */
+    /** Adds the merge of that rank; of a pair given twice the last counts, as in Hugging Face's library. */
     void add(int left, int right, int rank, int result) {
         long pair = pair(left, right);
         int at = place(pair);
-        if (ranks[at] == EMPTY) {
-            pairs[at] = pair;
-            ranks[at] = rank;
-        }
+        pairs[at] = pair;
+        ranks[at] = rank;
         results[rank] = result;
     }
 
     /** Merges the first {@code n} symbols in place; the number left. */
     int apply(int[] symbols, int n) {
+        return n <= SHORT ? applyToShort(symbols, n) : applyToLong(symbols, n);
+    }
+
+    /** For a word of ordinary length looking through all pairs each time is faster than keeping a heap. */
+    private int applyToShort(int[] symbols, int n) {
         if (n < 2) {
             return n;
         }
+        int[] rank = new int[n - 1];
+        for (int i = 0; i + 1 < n; i++) {
+            rank[i] = rank(symbols[i], symbols[i + 1]);
+        }
+        while (n > 1) {
+            int best = EMPTY;
+            for (int i = 0; i + 1 < n; i++) {
+                if (rank[i] != EMPTY && (best == EMPTY || rank[i] < rank[best])) {
+                    best = i;
+                }
+            }
+            if (best == EMPTY) {
+                break;
+            }
+            symbols[best] = results[rank[best]];
+            System.arraycopy(symbols, best + 2, symbols, best + 1, n - best - 2);
+            if (best + 2 < n) {
+                System.arraycopy(rank, best + 1, rank, best, n - best - 2);
+                rank[best] = rank(symbols[best], symbols[best + 1]);
+            }
+            if (best > 0) {
+                rank[best - 1] = rank(symbols[best - 1], symbols[best]);
+            }
+            n--;
+        }
+        return n;
+    }
+
+    private int applyToLong(int[] symbols, int n) {
         int[] next = new int[n];
         int[] previous = new int[n];
         Heap heap = new Heap(n);

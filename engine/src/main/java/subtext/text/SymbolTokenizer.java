@@ -6,7 +6,6 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.StringJoiner;
 import subtext.bindings.EngineException;
 
 /**
@@ -65,29 +64,47 @@ public final class SymbolTokenizer implements Tokenizer {
     }
 
     @Override
-    public String decode(Tokens tokens) {
-        return join(tokens, false);
+    public TextStream stream() {
+        return new Joining(false);
     }
 
     @Override
     public String show(Tokens tokens) {
-        return join(tokens, true);
+        Joining joining = new Joining(true);
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; i < tokens.size(); i++) {
+            text.append(joining.add(tokens.at(i)));
+        }
+        return text.toString();
     }
 
-    private String join(Tokens tokens, boolean spelled) {
-        StringJoiner text = new StringJoiner(" ");
-        for (int i = 0; i < tokens.size(); i++) {
-            int id = tokens.at(i);
+    /** Symbols with a space between two. */
+    private final class Joining implements TextStream {
+        private final boolean spelled;
+        private boolean begun;
+
+        Joining(boolean spelled) {
+            this.spelled = spelled;
+        }
+
+        @Override
+        public String add(int id) {
             if (id < 0 || id >= vocabulary()) {
                 throw new EngineException.InvalidInput("token " + id + ": the vocabulary has " + vocabulary() + " ids");
             }
-            if (id < symbols.size()) {
-                text.add(symbols.get(id));
-            } else if (spelled) {
-                text.add(ControlTokens.NAMES.get(id - symbols.size()));
+            if (id >= symbols.size() && !spelled) {
+                return "";
             }
+            String word = id < symbols.size() ? symbols.get(id) : ControlTokens.NAMES.get(id - symbols.size());
+            String text = begun ? " " + word : word;
+            begun = true;
+            return text;
         }
-        return text.toString();
+
+        @Override
+        public String end() {
+            return "";
+        }
     }
 
     @Override
@@ -98,6 +115,11 @@ public final class SymbolTokenizer implements Tokenizer {
     @Override
     public ControlTokens controls() {
         return controls;
+    }
+
+    @Override
+    public boolean opensWithBos() {
+        return true;
     }
 
     @Override
