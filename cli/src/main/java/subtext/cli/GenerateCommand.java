@@ -18,7 +18,7 @@ import tools.jackson.databind.json.JsonMapper;
 /** Continues a text. */
 @Command(
         name = "generate",
-        description = "Continues a text with a trained model, until <eos> or the limit.",
+        description = "Continues a text with a trained model, until <eos> or the limit; prints it as it comes.",
         mixinStandardHelpOptions = true,
         footerHeading = "%nExamples:%n",
         footer = {
@@ -88,9 +88,9 @@ final class GenerateCommand implements Callable<Integer> {
                 throw new EngineException.InvalidConfig(
                         "--max-tokens: the model's context is " + context + ", got " + maxTokens);
             }
-            Engine.Generation generation = engine.generate(prompt, sampling, seed);
             PrintWriter out = spec.commandLine().getOut();
             if (json) {
+                Engine.Generation generation = engine.generate(prompt, sampling, seed);
                 Map<String, Object> tree = new LinkedHashMap<>();
                 tree.put("promptTokens", generation.prompt().toArray());
                 tree.put("tokens", generation.sample().tokens().toArray());
@@ -99,7 +99,16 @@ final class GenerateCommand implements Callable<Integer> {
                 tree.put("finished", generation.sample().finished());
                 out.println(JsonMapper.shared().writeValueAsString(tree));
             } else {
-                out.println(prompt + generation.text());
+                boolean[] begun = {false};
+                engine.generate(prompt, sampling, seed, text -> {
+                    if (!begun[0]) { // not before it is sure that there is something to show
+                        out.print(prompt);
+                        begun[0] = true;
+                    }
+                    out.print(text);
+                    out.flush();
+                });
+                out.println(begun[0] ? "" : prompt);
             }
             return ExitCode.OK.code();
         }

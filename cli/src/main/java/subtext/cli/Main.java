@@ -26,6 +26,7 @@ import subtext.run.Spelling;
             ImportCommand.class,
             ExportCommand.class,
             InspectCommand.class,
+            TokenizerCommand.class,
             VerifyCommand.class,
             ReportCommand.class,
             WatchCommand.class,

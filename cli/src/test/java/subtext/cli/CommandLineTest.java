@@ -46,6 +46,33 @@ class CommandLineTest {
                 mistake(2, "did you mean '--iterations'?", "em", "--iteratoins", "3"),
                 mistake(2, "did you mean 'doctor'?", "docter"),
                 mistake(3, "no config.json", "inspect", "@/nowhere"),
+                mistake(2, "Missing required subcommand: train or inspect", "tokenizer"),
+                mistake(2, "did you mean 'inspect'?", "tokenizer", "inspct"),
+                mistake(3, "no file @/none.json", "tokenizer", "inspect", "@/none.json"),
+                mistake(3, "broken.jsonl: not valid JSON", "tokenizer", "inspect", "@/broken.jsonl"),
+                mistake(2, "Missing required option: '--out=FILE'", "tokenizer", "train", "@/none.txt"),
+                mistake(3, "no file @/none.txt", "tokenizer", "train", "--out", "@/r", "@/none.txt"),
+                mistake(
+                        2,
+                        "expected 262 or more",
+                        "tokenizer",
+                        "train",
+                        "--vocabulary",
+                        "9",
+                        "--out",
+                        "@/r",
+                        "@/a.txt"),
+                mistake(
+                        2,
+                        "expected one of [GPT2, LLAMA3, QWEN2",
+                        "tokenizer",
+                        "train",
+                        "--style",
+                        "gpt5",
+                        "--out",
+                        "@/r",
+                        "@/a.txt"),
+                mistake(2, "is there already; --force", "tokenizer", "train", "--out", "@/empty.yaml", "@/none.txt"),
                 mistake(3, "no config.json", "import", "@/nowhere", "@/r"),
                 mistake(
                         2,
@@ -167,15 +194,70 @@ class CommandLineTest {
     @Test
     void everyCommandHasHelpWithExamples() {
         for (String command : List.of(
-                "em", "train", "generate", "score", "import", "export", "inspect", "verify", "doctor", "study")) {
+                "em",
+                "train",
+                "generate",
+                "score",
+                "import",
+                "export",
+                "inspect",
+                "tokenizer",
+                "verify",
+                "doctor",
+                "study")) {
             Outcome outcome = run(command, "--help");
             assertThat(outcome.code()).isZero();
             assertThat(outcome.out()).contains("Usage: subtext " + command).contains("Examples:");
         }
+        assertThat(run("tokenizer", "train", "--help").out())
+                .containsIgnoringWhitespaces("Examples:", "gpt2, llama3, qwen2, smollm2, tekken, llama2, mistral");
+        assertThat(run("tokenizer", "inspect", "--help").out()).contains("Examples:");
         assertThat(run("--help").out()).contains("Exit codes:").contains("Examples:");
         assertThat(run("--version").out()).startsWith("subtext ");
         assertThat(run("help", "em").out()).contains("Usage: subtext em");
         assertThat(run().code()).isZero();
+    }
+
+    @Test
+    void aTokenizerIsLearntAndInspected() throws IOException {
+        Path corpus = folder.resolve("corpus.jsonl");
+        Files.writeString(
+                corpus,
+                "{\"q\":\"the cat sat\",\"a\":\"on the mat <latent>\"}\n{\"q\":\"the other cat\",\"a\":\"sat 12 times\"}\n"
+                        .repeat(5));
+        for (String name : new String[] {"a", "b"}) {
+            Outcome made = run(
+                    "tokenizer",
+                    "train",
+                    "--style",
+                    "llama2",
+                    "--vocabulary",
+                    "300",
+                    "--text",
+                    "{q}. {a}",
+                    "--json",
+                    "--out",
+                    "@/" + name + ".json",
+                    "@/corpus.jsonl");
+            assertThat(made.code()).as(made.err()).isZero();
+            assertThat(made.json().path("vocabulary").asInt()).isEqualTo(300);
+            assertThat(made.json().path("documents").asInt()).isEqualTo(10);
+            assertThat(made.json().path("sha256").asString()).hasSize(64);
+        }
+        assertThat(folder.resolve("a.json")).hasSameBinaryContentAs(folder.resolve("b.json"));
+        JsonNode seen = run("tokenizer", "inspect", "@/a.json", "--text", "the cat <latent>", "--json")
+                .json();
+        assertThat(seen.path("kind").asString()).isEqualTo("BPE over characters, bytes for the rest");
+        assertThat(seen.path("controls").path("<posterior>").asInt()).isEqualTo(5);
+        assertThat(seen.path("opensWithBos").asBoolean()).isTrue();
+        assertThat(seen.path("specials").size()).isEqualTo(6);
+        assertThat(seen.path("text").asString()).isEqualTo("the cat <latent>");
+        assertThat(seen.path("tokens").size()).isEqualTo(seen.path("pieces").size());
+        seen.path("tokens").forEach(id -> assertThat(id.asInt()).isGreaterThanOrEqualTo(6));
+        Outcome told = run("tokenizer", "inspect", "@/a.json", "--text", "the cat");
+        assertThat(told.code()).isZero();
+        assertThat(told.out()).contains("300 ids", "<latent> 2", "a text begins with <bos>", "\u2581the", "sha256");
+        assertThat(told.err()).isEmpty();
     }
 
     @Test
@@ -277,6 +359,10 @@ class CommandLineTest {
                 .json();
         assertThat(generated.propertyNames()).contains("promptTokens", "tokens", "text", "logProbs");
         assertThat(generated.path("logProbs")).hasSameSizeAs(generated.path("tokens"));
+        // the same as it comes: nothing else on stdout
+        assertThat(run("generate", "--model", model.toString(), "--max-tokens", "5")
+                        .out())
+                .isEqualTo(generated.path("text").asString() + System.lineSeparator());
 
         byte[] bytes = Files.readAllBytes(model.resolve("model.safetensors"));
         bytes[bytes.length - 1] ^= 1;

@@ -370,11 +370,7 @@ public final class Generator implements AutoCloseable {
         private int next;
         private int steps = 1;
 
-        Draw(
-                List<Prompt> prompts,
-                Sampling sampling,
-                Optional<Following> following,
-                Optional<Listener> listener) {
+        Draw(List<Prompt> prompts, Sampling sampling, Optional<Following> following, Optional<Listener> listener) {
             this.prompts = prompts;
             this.sampling = sampling;
             this.following = following;

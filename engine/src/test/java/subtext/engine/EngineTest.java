@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -57,6 +58,26 @@ class EngineTest {
                     .isEqualTo(engine.tokenizer().controls().bos());
             assertThat(engine.generate("two plus", engine.greedy(5)))
                     .isEqualTo(engine.generate("two plus", engine.greedy(5)));
+        }
+    }
+
+    @Test
+    void textIsToldAsItComes() throws IOException {
+        try (Engine engine = open()) {
+            for (int key = 0; key < 5; key++) {
+                List<String> told = new ArrayList<>();
+                Engine.Generation streamed = engine.generate("two plus", engine.sampling(1, 40), key, told::add);
+                assertThat(streamed).isEqualTo(engine.generate("two plus", engine.sampling(1, 40), key));
+                assertThat(String.join("", told)).isEqualTo(streamed.text());
+                assertThat(told).hasSizeGreaterThan(2).doesNotContain("");
+            }
+            RuntimeException enough = new IllegalStateException("enough");
+            assertThatThrownBy(() -> engine.generate("two plus", engine.sampling(1, 40), 0, text -> {
+                        throw enough;
+                    }))
+                    .isSameAs(enough);
+            assertThat(engine.generate("two plus", engine.sampling(1, 40), 0).text())
+                    .isNotEmpty();
         }
     }
 

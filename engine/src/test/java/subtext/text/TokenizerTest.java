@@ -188,6 +188,31 @@ class TokenizerTest {
         assertThat(grown.encode("ab")).isEqualTo(foreign.encode("ab"));
     }
 
+    @Test
+    void aTextBeginsWithBosWhereTheFileSaysSo() throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        String plain = document("{\"a\":3}", "[]");
+        Files.writeString(file, plain);
+        Tokenizer silent = Tokenizer.load(file);
+        assertThat(silent.opensWithBos()).isFalse();
+        assertThat(silent.open("aa")).isEqualTo(Tokens.of(3, 3));
+        assertThat(silent.open("")).isEqualTo(Tokens.of(1)); // there has to be something to go on from
+        String template =
+                "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}]}";
+        Files.writeString(file, plain.replace("\"pre_tok", "\"post_processor\":" + template + ",\"pre_tok"));
+        assertThat(Tokenizer.load(file).open("aa")).isEqualTo(Tokens.of(1, 3, 3));
+        // Qwen: <|endoftext|> parts documents, but no template puts it before a text
+        Files.writeString(
+                file,
+                plain.replace("<s>", "<|endoftext|>")
+                        .replace("\"pre_tok", "\"post_processor\":{\"type\":\"ByteLevel\"},\"pre_tok"));
+        BpeTokenizer qwen = (BpeTokenizer) Tokenizer.load(file);
+        assertThat(qwen.controls().bos()).isEqualTo(1);
+        assertThat(qwen.open("a")).isEqualTo(Tokens.of(3));
+        assertThat(qwen.withControls().open("a")).isEqualTo(Tokens.of(3));
+        assertThat(new BpeTrainer().add("a").train(262).open("a")).isEqualTo(Tokens.of(0, 6 + 'a'));
+    }
+
     static Stream<Arguments> brokenFiles() {
         String good = document("{\"a\":3}", "[]");
         return Stream.of(
