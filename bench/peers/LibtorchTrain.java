@@ -138,8 +138,9 @@ public final class LibtorchTrain {
     private static AdamW adamw(List<Tensor> parameters, double decay) {
         AdamWOptions options = new AdamWOptions(1e-4);
         options.weight_decay().put(decay);
-        options.betas().put(0, 0.9);
-        options.betas().put(1, 0.95);
+        // a std::tuple, which libstdc++ lays out from its last element
+        options.betas().put(0, 0.95);
+        options.betas().put(1, 0.9);
         options.eps().put(1e-8);
         return new AdamW(new TensorVector(parameters.toArray(Tensor[]::new)), options);
     }
