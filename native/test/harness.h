@@ -206,6 +206,9 @@ void addHeadOps(std::vector<Op>& ops);
 /// Properties that hold bit for bit: rows alone and in company, cached and not, threads, instruction sets.
 void runExact(const Library& library, const Settings& settings, const std::vector<Op>& ops, Score& score);
 
+/// What the library allocates, and that it gives it back.
+void runMemory(const Library& library, const Settings& settings, const std::vector<Op>& ops, Score& score);
+
 std::string format(const char* text, ...) __attribute__((format(printf, 1, 2)));
 
 }  // namespace op_tests

@@ -3,6 +3,7 @@
 //   op_tests test    against an independent reference in long double, awkward and random shapes, poisoned outputs
 //   op_tests grad    every backward in f64 against central differences
 //   op_tests exact   bit for bit: rows alone and in company, cached and not, threads, instruction sets, repeats
+//   op_tests memory  what a library allocates: nothing after the first calls, and nothing is left when a device is closed
 //   op_tests perf    GB/s, GFLOP/s and the share of a ceiling measured in the same run
 //
 // options: --lib FILE (once or twice; default libsubtext_cpu.so beside the program), --op PART, --dtype f32|bf16|f64, --seed N,
@@ -175,7 +176,7 @@ void runPerf(Device& device, const Settings& settings, const std::vector<Op>& op
 
 int usage() {
     std::fprintf(stderr,
-                 "usage: op_tests test|grad|exact|perf [--lib FILE]... [--op PART] [--dtype f32|bf16|f64] [--seed N] [--shapes N]\n"
+                 "usage: op_tests test|grad|exact|memory|perf [--lib FILE]... [--op PART] [--dtype f32|bf16|f64] [--seed N] [--shapes N]\n"
                  "                [--largest N] [--threads N] [--device N] [--quick] [--orders normal,reversed,shuffled:N]\n");
     return 2;
 }
@@ -236,6 +237,10 @@ int main(int count, char** arguments) {
         const Library library = openLibrary(path);
         if (settings.mode == "exact") {
             runExact(library, settings, ops, score);
+            continue;
+        }
+        if (settings.mode == "memory") {
+            runMemory(library, settings, ops, score);
             continue;
         }
         Device device(library, settings.ordinal, settings.threads);
