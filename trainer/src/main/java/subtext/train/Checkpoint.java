@@ -5,9 +5,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import subtext.bindings.EngineException;
@@ -59,10 +61,33 @@ public final class Checkpoint {
         for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
             delete(old);
         }
+        deleteUnnamedBest(folder, all.subList(Math.max(0, all.size() - keep), all.size()));
         return target;
     }
 
-    /** Writes the weights of the lowest development loss; those of the best before stay, as an older checkpoint may still name them. */
+    /** Deletes weights of a lowest development loss that no checkpoint names any more; none if it cannot be known what they name. */
+    private static void deleteUnnamedBest(Path folder, List<Path> checkpoints) throws IOException {
+        List<Path> best = list(folder, "best-");
+        if (best.isEmpty()) {
+            return;
+        }
+        Set<String> named = new HashSet<>();
+        for (Path checkpoint : checkpoints) {
+            try {
+                TrainState state = JSON.readValue(Files.readString(checkpoint.resolve(STATE)), TrainState.class);
+                named.add(best(state.bestStep()));
+            } catch (IOException | JacksonException e) {
+                return; // a damaged one; the next write looks again
+            }
+        }
+        for (Path each : best) {
+            if (!named.contains(each.getFileName().toString())) {
+                delete(each);
+            }
+        }
+    }
+
+    /** Writes the weights of the lowest development loss; those before stay as long as a checkpoint names them. */
     static void writeBest(Path folder, int step, float[] weights) throws IOException {
         seal(folder, best(step), temporary -> {
             Safetensors.write(

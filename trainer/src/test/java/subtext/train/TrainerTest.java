@@ -148,6 +148,33 @@ class TrainerTest {
         assertThat(second.weights()).isEqualTo(first.weights());
     }
 
+    /**
+     * Two thousand steps: the device allocates in the first and in none after it, and what a step leaves to Java's collector is the same few
+     * objects in the last hundreds as in the first.
+     */
+    @Test
+    void twoThousandStepsAllocateNothingAfterTheFirst() throws IOException {
+        var threads = (com.sun.management.ThreadMXBean) java.lang.management.ManagementFactory.getThreadMXBean();
+        int count = 2000;
+        TrainPlan plan = new TrainPlan(count, 128, 48, new Schedule.Constant(1e-3, 3), ADAMW, 1, 0, 0, 2);
+        long[] allocations = new long[count + 1];
+        long[] heap = new long[count + 1];
+        train(plan, folder.resolve("long"), event -> {
+            if (event instanceof TrainEvent.Step step) {
+                allocations[step.step()] = device.allocations();
+                heap[step.step()] = threads.getCurrentThreadAllocatedBytes();
+            }
+        });
+        assertThat(Arrays.stream(allocations).skip(1).distinct()).hasSize(1);
+        long early = (heap[600] - heap[100]) / 500;
+        long late = (heap[count] - heap[count - 500]) / 500;
+        System.out.printf("bytes of Java's heap a step: %d early, %d late%n", early, late);
+        // three micro-batches of rows, positions, targets and weights for 128 tokens, some 20 bytes each, and their
+        // small objects
+        assertThat(late).isBetween(1L, 64L << 10);
+        assertThat((double) late).isCloseTo(early, within(0.1 * early));
+    }
+
     /** Killed after any step, between checkpoints or at one, and run again: the same weights as unbroken. */
     @Test
     void resumingAnywhereGivesTheSameBits() throws IOException {
@@ -299,6 +326,13 @@ class TrainerTest {
                 new Trainer(model, optimizer).train(plan, loader(), initial, where, Optional.of(stopping), event -> {});
         assertThat(resumed.weights()).isEqualTo(whole.weights());
         assertThat(resumed.chosenStep()).isEqualTo(whole.chosenStep());
+        // the lowest loss was found again and again, and only what the two checkpoints name is kept
+        assertThat(measured.stream().filter(TrainEvent.Development::best)).hasSizeGreaterThan(2);
+        for (Path each : List.of(folder.resolve("a"), where)) {
+            assertThat(each.toFile().list((in, name) -> name.startsWith("best-")))
+                    .hasSizeBetween(1, 2)
+                    .contains(String.format("best-%06d", whole.chosenStep()));
+        }
     }
 
     private static float[] ones(int n) {
