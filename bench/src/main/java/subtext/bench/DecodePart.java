@@ -172,9 +172,11 @@ final class DecodePart {
         if (flash.equals("on")) {
             words.add("-fa"); // a switch of llama-batched-bench, without a value
         }
-        Process process = new ProcessBuilder(words)
-                .redirectError(ProcessBuilder.Redirect.DISCARD)
-                .start();
+        ProcessBuilder builder = new ProcessBuilder(words).redirectError(ProcessBuilder.Redirect.DISCARD);
+        // cpu.sh has the threads of libraries sleep between rounds; this process ends with its round, and would be
+        // slowed within it
+        builder.environment().keySet().removeAll(List.of("OMP_WAIT_POLICY", "KMP_BLOCKTIME"));
+        Process process = builder.start();
         List<JsonNode> lines = new ArrayList<>();
         for (String line : new String(process.getInputStream().readAllBytes()).split("\n")) {
             if (line.startsWith("{")) {
