@@ -26,9 +26,9 @@ cmake --build $build --parallel 2 --target $programs
 
 rm -rf .pack
 mkdir .pack
-# Jackson wants java.xml; it looks for java.desktop and java.sql too, and does without
+# Jackson wants java.xml, and does without java.desktop and java.sql, which it looks for; JUnit finds tests in jars by jdk.zipfs
 "$home/bin/jlink" --module-path "$home/jmods" --strip-debug --no-header-files --no-man-pages --compress zip-9 --output .pack/jre \
-    --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported
+    --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported,jdk.zipfs
 # half of a runtime's size is symbols of the VM
 strip .pack/jre/lib/server/libjvm.so
 cp cli/target/engine.jar bench/target/benchmarks.jar .pack/

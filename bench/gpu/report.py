@@ -118,13 +118,14 @@ def dry(options, steps):
         "ops-exact": ("bit for bit: rows, cache, threads, instruction sets", last(work / "ops-exact.log", "passed")),
         "junit": ("the JUnit suite of bindings, engine and trainer on the CPU", tests(work / "junit.log")),
         "doctor": ("doctor", "; ".join((last(work / "doctor.log", "^java"), last(work / "doctor.log", "^cuda"))).replace(str(options.pack), "PACK")),
-        "em": ("em, CPU, with its baselines", last(work / "em.log", ".")),
+        "em": ("em, CPU, with its baselines", last(work / "em.log", "iteration [0-9]+: accuracy")),
         "verify": ("verify", last(work / "verify.log", ".").replace(str(work), "WORK")),
         "em-cuda": ("em --device cuda: one line, exit code 4", last(work / "em-cuda.log", ".").replace(str(options.pack), "PACK")),
     }
     rows_of = "".join(f"| {said_of[s['step']][0]} | {'passed' if s['status'] == '0' else 'FAILED, status ' + s['status']} | "
                       f"{said_of[s['step']][1]} |\n" for s in ran)
     usual = sum(s["usual"] for s in device)
+    left_out = ", ".join(f"{name}Test" for name in (work / "except").read_text().strip().split("|")) if (work / "except").exists() else "nothing"
     listed = "".join(f"| {s['step']} | {s['usual']} | {s['limit']} |\n" for s in device)
     return f"""# The GPU suite, without a GPU
 
@@ -139,6 +140,8 @@ the compiler makes of each kernel is in [kernels.md](kernels.md).
 | step | outcome | what it said |
 | --- | --- | --- |
 {rows_of}
+Left out of the JUnit suite here, and run by `./mvnw verify`: {left_out}, and the module `cli`.
+
 On a GPU machine `bench/gpu/run.sh` then takes these, in this order: some {usual} s on an H100 of the {options.budget} s that it may. The figures are of
 `h100.json` where it has them and estimates otherwise. A step is stopped at its limit, one whose usual time is not left is cut and named.
 
