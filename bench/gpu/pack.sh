@@ -52,9 +52,10 @@ DROP
 done
 
 # the tests of the three modules that compute, and what runs them
-mkdir .pack/tests
+# (in folders: they read what lies beside them as files)
+mkdir -p .pack/tests/classes
 for module in bindings engine trainer; do
-    "$home/bin/jar" --create --file .pack/tests/$module-tests.jar -C $module/target/test-classes .
+    cp -r $module/target/test-classes/. .pack/tests/classes/
 done
 version() { sed -n "s:.*<$1.version>\(.*\)</.*:\1:p" pom.xml; }
 junit=$(version junit)
@@ -75,7 +76,7 @@ done
 root=$PWD
 cd trainer || exit # some tests look beside their module
 exec "$here/jre/bin/java" --enable-native-access=ALL-UNNAMED -Djava.awt.headless=true -Dsubtext.root="$root" $options \
-    -cp "$here/tests/*:$here/engine.jar" org.junit.platform.console.ConsoleLauncher execute --disable-banner --details summary \
+    -cp "$here/tests/classes:$here/tests/*:$here/engine.jar" org.junit.platform.console.ConsoleLauncher execute --disable-banner --details summary \
     --exclude-tag slow --exclude-tag gpu "$@"
 START
 cat > .pack/subtext <<'START'

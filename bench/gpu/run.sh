@@ -186,7 +186,7 @@ dry_steps() {
     # unpacking from a jar, and jextract's compiler, need what the pack does without; EXCEPT=Name|Name leaves out more, and the page says so
     local except="NativeLibrary|Jextract${EXCEPT:+|$EXCEPT}"
     echo "$except" >"$WORK/except"
-    SHOW=14 run_step junit 120 1800 "${packed[@]}" "$PACK/junit" -Dsubtext.test.backend=cpu --fail-if-no-tests --select-package subtext \
+    SHOW=14 run_step junit 120 1800 "${packed[@]}" "$PACK/junit" -Dsubtext.test.backend=cpu --fail-if-no-tests --scan-class-path "$PACK/tests/classes" \
         --exclude-classname ".*[.]($except)Test"
     SHOW=20 run_step doctor 3 300 "${packed[@]}" "$PACK/subtext" doctor
     rm -rf "$WORK/em-run"
