@@ -16,6 +16,8 @@ module subtext.trainer {
     // records are read and written by Jackson
     opens subtext.em to
             tools.jackson.databind;
+    opens subtext.evaluate to
+            tools.jackson.databind;
     opens subtext.run to
             tools.jackson.databind;
     opens subtext.train to

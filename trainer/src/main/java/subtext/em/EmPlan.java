@@ -2,6 +2,7 @@ package subtext.em;
 
 import java.util.List;
 import subtext.bindings.EngineException;
+import subtext.evaluate.Thresholds;
 import subtext.run.RunConfig;
 import subtext.run.Spelling;
 import subtext.train.AdamW;
@@ -27,6 +28,7 @@ import subtext.train.TrainPlan;
  * @param warmStart the training of the warm start
  * @param evaluation what is measured
  * @param baselines names of the baselines
+ * @param warnings bounds beyond which a figure is warned of
  */
 public record EmPlan(
         int iterations,
@@ -43,7 +45,8 @@ public record EmPlan(
         TrainPlan training,
         TrainPlan warmStart,
         RunConfig.Evaluation evaluation,
-        List<String> baselines) {
+        List<String> baselines,
+        Thresholds warnings) {
     /** @throws EngineException.InvalidConfig naming the first value that cannot be */
     public EmPlan {
         require(iterations >= 0, "em.iterations", iterations, "at least 0");
@@ -65,6 +68,7 @@ public record EmPlan(
                     k,
                     "from 1 to evaluation.elboSamples (" + evaluation.elboSamples() + ")");
         }
+        warnings.checked();
         baselines = List.copyOf(baselines);
         for (String name : baselines) {
             if (!RunConfig.BASELINES.contains(name)) {
@@ -105,7 +109,8 @@ public record EmPlan(
                 training(config.training()),
                 warmStart(config.training()),
                 config.evaluation(),
-                config.baselines());
+                config.baselines(),
+                config.warnings());
     }
 
     /** The training that a configuration describes. */

@@ -148,7 +148,7 @@ public final class ExpectationMaximisation {
             listener.accept(new EmEvent.IterationFinished(seeds.seed(), iteration));
             if (i > 0) {
                 EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
-                for (Warning warning : Diagnosis.ofEStep(health, firstHealth)) {
+                for (Warning warning : Diagnosis.ofEStep(health, firstHealth, plan.warnings())) {
                     listener.accept(new EmEvent.Warned(seeds.seed(), i, warning));
                 }
                 firstHealth = firstHealth.or(() -> Optional.of(health));

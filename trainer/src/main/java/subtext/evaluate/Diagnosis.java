@@ -19,17 +19,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** Turns what was measured into warnings. The bounds stand here and nowhere else. */
+/** Turns what was measured into warnings, by the bounds of {@link Thresholds}. */
 public final class Diagnosis {
-    private static final double ESS_PER_SAMPLE = 0.3;
-    private static final double CUT_OFF_WARN = 0.02;
-    private static final double CUT_OFF_STOP = 0.10;
-    private static final double LENGTH_CORRELATION = 0.5;
-    private static final double DISTINCT_FALL = 0.3;
-    private static final double REPETITIVE = 0.01;
-    private static final double COPYING_CHUNKS = 0.05;
-    private static final double EMPTY = 0.05;
-    private static final double NO_USABLE_DRAW = 0.05;
     private static final int WORSE_IN_A_ROW = 2;
 
     private Diagnosis() {}
@@ -39,25 +30,26 @@ public final class Diagnosis {
      *
      * @param now the E-step just done
      * @param first the first E-step of the run, if this is a later one: what variety is compared with
+     * @param bounds beyond which a figure is warned of
      */
-    public static List<Warning> ofEStep(EStepHealth now, Optional<EStepHealth> first) {
+    public static List<Warning> ofEStep(EStepHealth now, Optional<EStepHealth> first, Thresholds bounds) {
         List<Warning> warnings = new ArrayList<>();
-        if (now.samples() > 1 && now.essPerSample().median() < ESS_PER_SAMPLE) {
-            warnings.add(new Warning(WEIGHT_DEGENERACY, WARN, now.essPerSample().median(), ESS_PER_SAMPLE));
+        if (now.samples() > 1 && now.essPerSample().median() < bounds.essShare()) {
+            warnings.add(new Warning(WEIGHT_DEGENERACY, WARN, now.essPerSample().median(), bounds.essShare()));
         }
-        if (now.cutOff() > CUT_OFF_STOP) {
-            warnings.add(new Warning(TRUNCATION, STOP, now.cutOff(), CUT_OFF_STOP));
+        if (now.cutOff() > bounds.cutOffStop()) {
+            warnings.add(new Warning(TRUNCATION, STOP, now.cutOff(), bounds.cutOffStop()));
         } else {
-            above(warnings, new Warning(TRUNCATION, WARN, now.cutOff(), CUT_OFF_WARN));
+            above(warnings, new Warning(TRUNCATION, WARN, now.cutOff(), bounds.cutOff()));
         }
-        above(warnings, new Warning(LENGTH_BIAS, WARN, Math.abs(now.lengthCorrelation()), LENGTH_CORRELATION));
-        above(warnings, new Warning(REPETITION, WARN, now.repetitive(), REPETITIVE));
-        above(warnings, new Warning(COPYING, WARN, now.copying(), COPYING_CHUNKS));
-        above(warnings, new Warning(EMPTY_THOUGHTS, WARN, now.empty(), EMPTY));
-        above(warnings, new Warning(UNEXPLAINED, WARN, now.unexplained(), NO_USABLE_DRAW));
+        above(warnings, new Warning(LENGTH_BIAS, WARN, Math.abs(now.lengthCorrelation()), bounds.lengthCorrelation()));
+        above(warnings, new Warning(REPETITION, WARN, now.repetitive(), bounds.repetitive()));
+        above(warnings, new Warning(COPYING, WARN, now.copying(), bounds.copying()));
+        above(warnings, new Warning(EMPTY_THOUGHTS, WARN, now.empty(), bounds.empty()));
+        above(warnings, new Warning(UNEXPLAINED, WARN, now.unexplained(), bounds.unexplained()));
         first.filter(health -> health.distinct3() > 0).ifPresent(health -> {
             double fall = 1 - now.distinct3() / health.distinct3();
-            above(warnings, new Warning(DIVERSITY_COLLAPSE, WARN, fall, DISTINCT_FALL));
+            above(warnings, new Warning(DIVERSITY_COLLAPSE, WARN, fall, bounds.distinctFall()));
         });
         return List.copyOf(warnings);
     }

@@ -290,7 +290,8 @@ public final class ChainExperiment {
                         any.folds()),
                 config.evaluation(),
                 config.baselines(),
-                config.device());
+                config.device(),
+                config.warnings());
     }
 
     /** Copies the finished iterations 0 of one arm to another that has none; false if they are not all there. */

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.TreeMap;
 import subtext.bindings.EngineException;
+import subtext.evaluate.Thresholds;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.MapperFeature;
@@ -26,6 +27,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param evaluation what is measured after each iteration
  * @param baselines names of the baselines to train beside
  * @param device where to compute; does not enter the identity of a run, except by the bits of its arithmetic
+ * @param warnings bounds beyond which a figure is warned of; they do not enter the identity of a run either
  */
 public record RunConfig(
         List<Long> seeds,
@@ -36,7 +38,8 @@ public record RunConfig(
         Em em,
         Evaluation evaluation,
         List<String> baselines,
-        Device device) {
+        Device device,
+        Thresholds warnings) {
 
     /**
      * A file of documents and how its fields become text and thoughts. A template holds {@code {field}} places, each optionally with
@@ -244,7 +247,8 @@ public record RunConfig(
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 BASELINES,
-                new Device("best", 0, "f32", 0, "auto"));
+                new Device("best", 0, "f32", 0, "auto"),
+                Thresholds.DEFAULT);
     }
 
     /**

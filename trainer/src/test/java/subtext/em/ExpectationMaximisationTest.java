@@ -90,6 +90,7 @@ class ExpectationMaximisationTest {
                 .isInstanceOf(EngineException.InvalidConfig.class)
                 .hasMessageContaining("em.samples was 4, is 8");
         run("r", true, config.with("device.threads", "1"), event -> {});
+        run("r", true, config.with("warnings.essShare", "0.9"), event -> {});
         assertThat(RunDirectory.storedConfig(folder.resolve("r"))).isEqualTo(config);
     }
 

@@ -10,10 +10,13 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;
+import subtext.bindings.EngineException;
+import subtext.em.EmPlan;
 import subtext.em.LogWeights;
 import subtext.evaluate.EStepHealth.Drawn;
 import subtext.generate.Sample;
 import subtext.random.Draws;
+import subtext.run.RunConfig;
 import subtext.text.Tokens;
 
 class EStepHealthTest {
@@ -52,7 +55,7 @@ class EStepHealthTest {
         assertThat(health.cutOff()).isEqualTo(1);
         assertThat(health.essPerSample().median()).isZero();
         assertThat(health.duplicates()).isEqualTo(0.5);
-        assertThat(kinds(Diagnosis.ofEStep(health, Optional.empty())))
+        assertThat(kinds(Diagnosis.ofEStep(health, Optional.empty(), Thresholds.DEFAULT)))
                 .contains(Warning.Kind.UNEXPLAINED, Warning.Kind.TRUNCATION, Warning.Kind.WEIGHT_DEGENERACY);
     }
 
@@ -64,10 +67,10 @@ class EStepHealthTest {
 
     @Test
     void aHealthyStepWarnsOfNothing() {
-        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(1)), Optional.empty()))
+        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(1)), Optional.empty(), Thresholds.DEFAULT))
                 .isEmpty();
         EStepHealth first = EStepHealth.of(healthy(1));
-        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(2)), Optional.of(first)))
+        assertThat(Diagnosis.ofEStep(EStepHealth.of(healthy(2)), Optional.of(first), Thresholds.DEFAULT))
                 .isEmpty();
     }
 
@@ -136,12 +139,39 @@ class EStepHealthTest {
     void truncationStopsWhereItWarnsBefore() {
         EStepHealth some = EStepHealth.of(map((drawn, i) -> i % 8 == 0 ? cut(drawn) : drawn));
         EStepHealth many = EStepHealth.of(map((drawn, i) -> i % 2 == 0 ? cut(drawn) : drawn));
-        assertThat(Diagnosis.ofEStep(some, Optional.empty()))
+        assertThat(Diagnosis.ofEStep(some, Optional.empty(), Thresholds.DEFAULT))
                 .extracting(Warning::level)
                 .containsExactly(Warning.Level.WARN);
-        assertThat(Diagnosis.ofEStep(many, Optional.empty()))
+        assertThat(Diagnosis.ofEStep(many, Optional.empty(), Thresholds.DEFAULT))
                 .extracting(Warning::level)
                 .containsExactly(Warning.Level.STOP);
+        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1);
+        assertThat(Diagnosis.ofEStep(many, Optional.empty(), lax)).isEmpty();
+    }
+
+    @Test
+    void boundsAreSettings() {
+        RunConfig config = RunConfig.chain();
+        assertThat(EmPlan.of(config).warnings()).isEqualTo(Thresholds.DEFAULT);
+        assertThat(EmPlan.of(config.with("warnings.essShare", "0.5")).warnings().essShare())
+                .isEqualTo(0.5);
+        for (String key : List.of(
+                "essShare",
+                "cutOff",
+                "cutOffStop",
+                "lengthCorrelation",
+                "distinctFall",
+                "repetitive",
+                "copying",
+                "empty",
+                "unexplained")) {
+            RunConfig wrong = config.with("warnings." + key, "1.5");
+            assertThatThrownBy(() -> EmPlan.of(wrong))
+                    .isInstanceOf(EngineException.InvalidConfig.class)
+                    .hasMessage("warnings." + key + ": expected 0 to 1, got 1.5");
+        }
+        assertThatThrownBy(() -> EmPlan.of(config.with("warnings.cutOff", "0.2")))
+                .hasMessageContaining("warnings.cutOffStop: expected at least");
     }
 
     @Test
@@ -242,7 +272,7 @@ class EStepHealthTest {
     }
 
     private static void assertOnly(Warning.Kind kind, List<Drawn> chunks, EStepHealth first) {
-        assertThat(kinds(Diagnosis.ofEStep(EStepHealth.of(chunks), Optional.of(first))))
+        assertThat(kinds(Diagnosis.ofEStep(EStepHealth.of(chunks), Optional.of(first), Thresholds.DEFAULT)))
                 .containsExactly(kind);
     }
 

@@ -1,0 +1,62 @@
+package subtext.evaluate;
+
+import subtext.bindings.EngineException;
+
+/**
+ * The bounds beyond which a figure of a run is warned of, with the advice of its {@link Warning.Kind}. They decide what is said and nothing
+ * that is computed. In a configuration they are the keys {@code warnings.*}; a share of 1 or a correlation of 1 is never exceeded, which
+ * switches its warning off.
+ *
+ * @param essShare least median of the effective sample size over K ({@link Warning.Kind#WEIGHT_DEGENERACY})
+ * @param cutOff most thoughts cut off at the length limit, as a share ({@link Warning.Kind#TRUNCATION})
+ * @param cutOffStop share of them beyond which the figures mean nothing
+ * @param lengthCorrelation most correlation of log-weight and length, in absolute value ({@link Warning.Kind#LENGTH_BIAS})
+ * @param distinctFall most fall of distinct 3-grams since the first iteration, as a share ({@link Warning.Kind#DIVERSITY_COLLAPSE})
+ * @param repetitive most thoughts that compress more than four times, as a share ({@link Warning.Kind#REPETITION})
+ * @param copying most chunks whose thought copies them, as a share ({@link Warning.Kind#COPYING})
+ * @param empty most empty thoughts, as a share ({@link Warning.Kind#EMPTY_THOUGHTS})
+ * @param unexplained most chunks with no usable draw, as a share ({@link Warning.Kind#UNEXPLAINED})
+ */
+public record Thresholds(
+        double essShare,
+        double cutOff,
+        double cutOffStop,
+        double lengthCorrelation,
+        double distinctFall,
+        double repetitive,
+        double copying,
+        double empty,
+        double unexplained) {
+
+    /** The defaults. */
+    public static final Thresholds DEFAULT = new Thresholds(0.3, 0.02, 0.10, 0.5, 0.3, 0.01, 0.05, 0.05, 0.05);
+
+    /**
+     * Checks that every bound is a share.
+     *
+     * @return this
+     * @throws EngineException.InvalidConfig naming the key that is not
+     */
+    public Thresholds checked() {
+        share("essShare", essShare);
+        share("cutOff", cutOff);
+        share("cutOffStop", cutOffStop);
+        share("lengthCorrelation", lengthCorrelation);
+        share("distinctFall", distinctFall);
+        share("repetitive", repetitive);
+        share("copying", copying);
+        share("empty", empty);
+        share("unexplained", unexplained);
+        if (cutOffStop < cutOff) {
+            throw new EngineException.InvalidConfig(
+                    "warnings.cutOffStop: expected at least warnings.cutOff (" + cutOff + "), got " + cutOffStop);
+        }
+        return this;
+    }
+
+    private static void share(String key, double value) {
+        if (!(value >= 0 && value <= 1)) {
+            throw new EngineException.InvalidConfig("warnings." + key + ": expected 0 to 1, got " + value);
+        }
+    }
+}
