@@ -14,6 +14,7 @@ import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
 import subtext.report.HtmlReport;
 import subtext.report.RunView;
+import subtext.run.RunDirectory;
 
 /** Writes the page of a run, or one page that compares several. */
 @Command(
@@ -51,8 +52,13 @@ final class ReportCommand implements Callable<Integer> {
             views.add(RunView.read(run));
         }
         boolean one = views.size() == 1;
-        Path file = output != null ? output : one ? runs.getFirst().resolve("report.html") : Path.of("comparison.html");
-        AtomicFiles.write(file, one ? HtmlReport.page(views.getFirst()) : HtmlReport.comparison(views));
+        String page = one ? HtmlReport.page(views.getFirst()) : HtmlReport.comparison(views);
+        Path file = output != null ? output : Path.of("comparison.html");
+        if (one && output == null) {
+            file = RunDirectory.writePage(runs.getFirst(), page);
+        } else {
+            AtomicFiles.write(file, page);
+        }
         spec.commandLine().getOut().println(file);
         return ExitCode.OK.code();
     }

@@ -84,8 +84,7 @@ public final class EmRun {
                 AtomicFiles.write(directory.report(), report.toJson() + "\n");
                 AtomicFiles.write(directory.table(), report.table());
                 metrics.accept(new EmEvent.RunFinished(report));
-                AtomicFiles.write(
-                        directory.root().resolve("report.html"), HtmlReport.page(RunView.read(directory.root())));
+                RunDirectory.writePage(directory.root(), HtmlReport.page(RunView.read(directory.root())));
                 log.flush();
                 directory.finish();
                 return report;

@@ -45,6 +45,20 @@ public final class Manifest {
         AtomicFiles.write(folder.resolve(name), lines.toString());
     }
 
+    /**
+     * Puts the digest of one file, as it is now, in the place of the listed one.
+     *
+     * @throws EngineException.CorruptFile if the manifest is damaged
+     */
+    static void update(Path folder, String name, String file) throws IOException {
+        SortedMap<String, String> digests = read(folder.resolve(name));
+        digests.put(file, Digest.of(folder.resolve(file)));
+        StringBuilder lines = new StringBuilder();
+        digests.forEach((listed, digest) ->
+                lines.append(digest).append("  ").append(listed).append('\n'));
+        AtomicFiles.write(folder.resolve(name), lines.toString());
+    }
+
     /** The files of some entries by their names relative to the folder. */
     private static SortedSet<String> files(Path folder, String... entries) throws IOException {
         SortedSet<String> files = new TreeSet<>();

@@ -47,8 +47,9 @@ public final class RunDirectory implements AutoCloseable {
     private static final String CSV = "metrics.csv";
     private static final String REPORT = "report.json";
     private static final String TABLE = "report.txt";
+    private static final String PAGE = "report.html";
     private static final String[] STAGE = {"model", "result.json", "shown.json", "latents"};
-    private static final String[] SEALED = {RUN, METRICS, CSV, REPORT, TABLE, "report.html", "tensorboard"};
+    private static final String[] SEALED = {RUN, METRICS, CSV, REPORT, TABLE, PAGE, "tensorboard"};
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(tools.jackson.databind.MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
             .enable(tools.jackson.databind.SerializationFeature.INDENT_OUTPUT)
@@ -197,7 +198,8 @@ public final class RunDirectory implements AutoCloseable {
         differences("", before, now, differences);
         differences.removeIf(line -> line.startsWith("device.backend")
                 || line.startsWith("device.threads")
-                || line.startsWith("device.slots"));
+                || line.startsWith("device.slots")
+                || line.startsWith("warnings."));
         if (!differences.isEmpty()) {
             throw new EngineException.InvalidConfig("run: started with other settings: "
                     + String.join("; ", differences) + "; resume with those, or name another folder by --run");
@@ -248,6 +250,30 @@ public final class RunDirectory implements AutoCloseable {
     /** The same for a person to read. */
     public Path table() {
         return root.resolve(TABLE);
+    }
+
+    /**
+     * Writes the page of a run into its folder, anew if there is one. The list of digests of a finished run then holds the digest of this
+     * page; the other digests are left as they are, so that nothing damaged is made good.
+     */
+    public static Path writePage(Path root, String page) throws IOException {
+        Path target = root.resolve(PAGE);
+        if (!Files.exists(root.resolve(DONE))) {
+            AtomicFiles.write(target, page);
+            return target;
+        }
+        try (FileChannel channel =
+                        FileChannel.open(root.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileLock lock = channel.tryLock()) {
+            AtomicFiles.write(target, page);
+            // a process at work here has taken the list away, and writes it over the new page at the end
+            if (lock != null && Files.exists(root.resolve(DONE))) {
+                Manifest.update(root, DONE, PAGE);
+            }
+        } catch (OverlappingFileLockException e) {
+            AtomicFiles.write(target, page); // this very process works there
+        }
+        return target;
     }
 
     /** Lets others in. */

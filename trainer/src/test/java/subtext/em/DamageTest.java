@@ -111,6 +111,30 @@ class DamageTest {
         damage(2000);
     }
 
+    /** The page of a finished run may be written anew, by a newer version with other words; what else is damaged is found as before. */
+    @Test
+    void aPageWrittenAnewIsVouchedForAndNothingElse() throws IOException {
+        Path root = run();
+        Path weights = kinds(root).values().stream()
+                .filter(file -> file.endsWith("metrics.csv"))
+                .findFirst()
+                .orElseThrow();
+        byte[] whole = Files.readAllBytes(weights);
+        byte[] damaged = whole.clone();
+        damaged[damaged.length / 2] ^= 1;
+        Files.write(weights, damaged);
+        assertThat(RunDirectory.writePage(root, "<html>newer</html>")).hasContent("<html>newer</html>");
+        assertThat(RunDirectory.verify(root, path -> {}).problems())
+                .hasSize(1)
+                .first()
+                .asString()
+                .startsWith(weights + ": ");
+        Files.write(weights, whole);
+        assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
+        Files.writeString(root.resolve("report.html"), "<html>by another hand</html>");
+        assertThat(RunDirectory.verify(root, path -> {}).problems()).hasSize(1);
+    }
+
     /** A missing file is damage too. */
     @Test
     void everyMissingFileIsNamed() throws IOException {
