@@ -73,9 +73,13 @@ function fnv(hash, value) {
   return hash;
 }
 
-/** Without the special tokens of a document: what is left spells nothing that text may not. */
+/**
+ * Without the special tokens of a document: what is left spells nothing that text may not. The others keep their ids only if the vocabulary
+ * has them.
+ */
 function withoutSpecials(document) {
   const plain = structuredClone(document);
+  plain.added_tokens.forEach((token) => { plain.model.vocab[token.content] ??= token.id; });
   plain.added_tokens = plain.added_tokens.filter((token) => !token.special);
   return Tokenizer.fromString(JSON.stringify(plain));
 }
