@@ -67,7 +67,7 @@ final class TokenizerFile {
     }
 
     private static String place(JacksonException e) {
-        String what = shortened(String.valueOf(e.getOriginalMessage()), 200);
+        String what = shortened(quotable(String.valueOf(e.getOriginalMessage())), 200);
         return e.getLocation() == null
                 ? ": " + what
                 : " at line " + e.getLocation().getLineNr() + ", column "

@@ -46,6 +46,11 @@ class HostileTokenizerTest {
         raw(cases, "objects 100,000 deep", "{\"a\":".repeat(100_000), "not valid JSON");
         raw(cases, "a number of a million digits", "{\"model\":" + "9".repeat(1_000_000) + "}", "not valid JSON");
         raw(cases, "a name of a mebibyte", "{\"" + "x".repeat(1 << 20) + "\":1}", "not valid JSON");
+        raw(
+                cases,
+                "a name with a line end twice",
+                "{\"a\\nb\":1,\"a\\nb\":1}",
+                "Duplicate Object property \"a\\u000ab\"");
         raw(cases, "two models", "{\"model\":{},\"model\":{}}", "uplicate");
         raw(
                 cases,
