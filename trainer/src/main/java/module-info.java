@@ -1,6 +1,8 @@
 /** Data, training, expectation-maximisation, measurement and run directories. */
 module subtext.trainer {
     requires transitive subtext.engine;
+    requires com.github.luben.zstd_jni;
+    requires dev.hardwood.core;
     requires tools.jackson.databind;
     requires jdk.httpserver; // the live page
 

@@ -23,6 +23,7 @@ import subtext.em.TrainRun;
         footerHeading = "%nExamples:%n",
         footer = {
             "  subtext train --corpus book.txt --set training.steps=500",
+            "  subtext train --from models/tinyllama --corpus finemath/ --set training.steps=1000",
             "  subtext train --preset gsm8k --corpus train.jsonl --on thoughts --run runs/teacher",
             "  subtext train --resume"
         })

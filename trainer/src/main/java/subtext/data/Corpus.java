@@ -1,21 +1,16 @@
 package subtext.data;
 
-import java.io.BufferedReader;
+import java.io.EOFException;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.zip.GZIPInputStream;
+import java.util.Set;
+import java.util.TreeSet;
 import subtext.bindings.EngineException;
 import subtext.io.Digest;
 import tools.jackson.core.JacksonException;
@@ -25,14 +20,24 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Documents read from a file: JSON lines (one object a line), or plain text (documents between blank lines). A name that ends in
- * {@code .gz} is unpacked.
+ * Documents read from files: JSON lines (one object a line), parquet (one row each), or plain text (documents between blank lines);
+ * lines and text also packed by gzip or zstd. {@link #stream} reads any amount in bounded memory, {@link #read} holds all.
  *
- * @param records in the order of the file
+ * @param records in the order of the files
  * @param skipped records left out because they were bad
  * @param firstProblem what was wrong with the first of them; empty if none was
  */
-public record Corpus(List<Record> records, int skipped, String firstProblem) {
+public record Corpus(List<Record> records, long skipped, String firstProblem) {
+    /** Bytes of a record, at most: a longer one is bad. */
+    public static final int LARGEST_RECORD = 16 << 20;
+
+    /** Problems that a tally keeps in words. */
+    private static final int PROBLEMS_KEPT = 20;
+
+    private static final int LONGEST_PROBLEM = 300;
+
+    private static final int LONGEST_ID = 1000;
+
     /**
      * @param id unique in the corpus and stable: a field of the record, or else made of the digest of its content
      * @param context what stands before the text and takes no thought; may be empty
@@ -48,7 +53,82 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
      * @param thought may be empty: no thoughts are known
      * @param id name of the field that names a record; empty: its content does
      */
-    public record Mapping(Template context, Template text, Template thought, String id) {}
+    public record Mapping(Template context, Template text, Template thought, String id) {
+        /** Names of the fields that are needed of a record. */
+        Set<String> fields() {
+            Set<String> fields = new TreeSet<>(context.fields());
+            fields.addAll(text.fields());
+            fields.addAll(thought.fields());
+            if (!id.isEmpty()) {
+                fields.add(id);
+            }
+            return fields;
+        }
+    }
+
+    /**
+     * A good record, where it was found.
+     *
+     * @param file where
+     * @param unit what is counted there, {@code line} or {@code row}
+     * @param number of that line or row, from 1
+     * @param named the value of the field that names records, where one does
+     */
+    public record Found(
+            Path file,
+            String unit,
+            long number,
+            Optional<String> named,
+            String context,
+            String text,
+            Optional<String> thought) {
+        /** The name that its content gives it. */
+        public String contentId() {
+            return Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8))
+                    .substring(0, 16);
+        }
+    }
+
+    /** Told of every good record, in order. */
+    public interface Sink {
+        /** @return what is wrong with the record, if the receiver cannot use it; it then counts as bad */
+        Optional<String> accept(Found record);
+    }
+
+    /** What is done about records that cannot be used: the first one stops, or they are counted and the first few kept in words. */
+    public static final class Bad {
+        private final boolean skip;
+        private final List<String> problems = new ArrayList<>();
+        private long count;
+
+        /** @param skip count them; false: stop */
+        public Bad(boolean skip) {
+            this.skip = skip;
+        }
+
+        /** @throws EngineException.InvalidInput if the first one stops */
+        void add(Path file, String unit, long number, String what) {
+            String where = file + ": " + unit + " " + number + ": " + oneLine(what);
+            if (!skip) {
+                throw new EngineException.InvalidInput(
+                        where + "; mend it, or leave such records out by --bad-records skip");
+            }
+            count++;
+            if (problems.size() < PROBLEMS_KEPT) {
+                problems.add(where);
+            }
+        }
+
+        /** How many there were. */
+        public long count() {
+            return count;
+        }
+
+        /** What was wrong with the first of them, with their places. */
+        public List<String> problems() {
+            return List.copyOf(problems);
+        }
+    }
 
     private static final JsonMapper JSON = new JsonMapper(JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -58,157 +138,327 @@ public record Corpus(List<Record> records, int skipped, String firstProblem) {
         records = List.copyOf(records);
     }
 
-    /**
-     * Reads a file whole.
-     *
-     * @param skipBad leave out records that cannot be used and count them; false: the first one stops
-     * @throws EngineException.InvalidInput if the file is missing, empty or unreadable, or a record is bad, naming file, line and cure
-     */
-    public static Corpus read(Path file, Mapping mapping, boolean skipBad) {
-        if (!Files.isRegularFile(file)) {
-            throw new EngineException.InvalidInput("corpus: no file " + file);
-        }
-        String name = file.getFileName().toString().toLowerCase(Locale.ROOT).replaceFirst("\\.gz$", "");
-        Reading reading = new Reading(file, mapping, skipBad);
-        try (BufferedReader lines = open(file)) {
-            if (name.endsWith(".txt") || name.endsWith(".text")) {
-                reading.paragraphs(lines);
-            } else if (name.endsWith(".jsonl") || name.endsWith(".json") || name.endsWith(".ndjson")) {
-                reading.jsonLines(lines);
-            } else {
-                throw new EngineException.InvalidInput("corpus: " + file
-                        + ": the name should end in .jsonl (JSON lines) or .txt (plain text), or that and .gz");
-            }
-        } catch (CharacterCodingException e) {
-            throw new EngineException.InvalidInput(
-                    "corpus: " + file + ": line " + (reading.line + 1) + ": not UTF-8", e);
-        } catch (IOException | UncheckedIOException e) {
-            throw new EngineException.InvalidInput("corpus: cannot read " + file + " (" + e.getMessage() + ")", e);
-        }
-        if (reading.records.isEmpty()) {
-            throw new EngineException.InvalidInput("corpus: " + file + " holds no usable document"
-                    + (reading.problem.isEmpty() ? "" : "; the first problem: " + reading.problem));
-        }
-        return new Corpus(reading.records, reading.skipped, reading.problem);
+    /** Reads one path whole; see {@link #read(String, Mapping, boolean)}. */
+    public static Corpus read(Path path, Mapping mapping, boolean skipBad) {
+        return read(path.toString(), mapping, skipBad);
     }
 
-    private static BufferedReader open(Path file) throws IOException {
-        var bytes = Files.newInputStream(file);
-        return new BufferedReader(new InputStreamReader(
-                file.toString().endsWith(".gz") ? new GZIPInputStream(bytes) : bytes,
-                StandardCharsets.UTF_8.newDecoder().onMalformedInput(CodingErrorAction.REPORT)));
+    /**
+     * Reads a corpus whole.
+     *
+     * @param path a file, a folder (all corpus files under it) or a glob; several files are read in the order of their names
+     * @param skipBad leave out records that cannot be used and count them; false: the first one stops
+     * @throws EngineException.InvalidInput if a file is missing, damaged or unreadable, there is no usable record, or a record is bad, naming file,
+     *     line and cure
+     */
+    public static Corpus read(String path, Mapping mapping, boolean skipBad) {
+        List<Record> records = new ArrayList<>();
+        Map<String, Integer> seen = new HashMap<>();
+        Bad bad = new Bad(skipBad);
+        stream(path, mapping, bad, found -> {
+            String id = found.named().orElseGet(found::contentId);
+            int before = seen.merge(id, 1, Integer::sum) - 1;
+            if (before > 0 && found.named().isPresent()) {
+                return Optional.of("the id '" + id + "' was there before");
+            }
+            // equal documents are told apart by their count, which does not depend on what stands between them
+            records.add(new Record(
+                    before == 0 ? id : id + "-" + (before + 1), found.context(), found.text(), found.thought()));
+            return Optional.empty();
+        });
+        return new Corpus(
+                records,
+                bad.count(),
+                bad.problems().isEmpty() ? "" : bad.problems().getFirst());
+    }
+
+    /**
+     * Reads a corpus record by record. Memory is bounded by {@link #LARGEST_RECORD}, for parquet by its row groups as well.
+     *
+     * @param path a file, a folder (all corpus files under it) or a glob; several files are read in the order of their names
+     * @param bad told of records that cannot be used. A file that is damaged or not what its name says always stops
+     * @return number of good records
+     * @throws EngineException.InvalidInput as {@link #read(String, Mapping, boolean)}
+     */
+    public static long stream(String path, Mapping mapping, Bad bad, Sink sink) {
+        Reading reading = new Reading(mapping, bad, sink);
+        for (Path file : CorpusFiles.of(path)) {
+            reading.read(file);
+        }
+        if (reading.records == 0) {
+            throw new EngineException.InvalidInput("corpus: " + path + " holds no usable document"
+                    + (bad.problems().isEmpty()
+                            ? ""
+                            : "; the first problem: " + bad.problems().getFirst()));
+        }
+        return reading.records;
+    }
+
+    static String tooLong(int longest) {
+        return "longer than " + longest + " bytes, the most that a record may have";
+    }
+
+    /** A message on one line and of bounded length, whatever a file made a library say. */
+    static String oneLine(String message) {
+        String line =
+                String.valueOf(message).replaceAll("[\\p{Cntrl}\\s]+", " ").strip();
+        return line.length() <= LONGEST_PROBLEM ? line : line.substring(0, LONGEST_PROBLEM) + "...";
     }
 
     private static final class Reading {
-        final Path file;
         final Mapping mapping;
-        final boolean skipBad;
-        final List<Record> records = new ArrayList<>();
-        final Map<String, Integer> seen = new HashMap<>();
-        int line;
-        int skipped;
-        String problem = "";
+        final Bad bad;
+        final Sink sink;
+        Path file;
+        String unit = "line";
+        long number;
+        long records;
+        Throwable failed;
 
-        Reading(Path file, Mapping mapping, boolean skipBad) {
-            this.file = file;
+        Reading(Mapping mapping, Bad bad, Sink sink) {
             this.mapping = mapping;
-            this.skipBad = skipBad;
+            this.bad = bad;
+            this.sink = sink;
         }
 
-        void jsonLines(BufferedReader lines) throws IOException {
-            for (String text = lines.readLine(); text != null; text = lines.readLine()) {
-                line++;
-                text = withoutMark(text);
-                if (text.isBlank()) {
-                    continue;
+        void read(Path next) {
+            file = next;
+            number = 0;
+            unit = "line";
+            String packing = "";
+            try {
+                CorpusBytes.Kind kind = CorpusBytes.kind(file);
+                if (kind == CorpusBytes.Kind.PARQUET) {
+                    unit = "row";
+                    parquet();
+                    return;
                 }
-                try {
-                    JsonNode record = JSON.readTree(text);
-                    if (!record.isObject()) {
-                        throw new EngineException.InvalidInput("expected a JSON object");
+                try (CorpusBytes bytes = CorpusBytes.open(file, kind)) {
+                    packing = bytes.packing();
+                    text(new Lines(file, bytes, LARGEST_RECORD));
+                }
+            } catch (EOFException e) {
+                throw new EngineException.InvalidInput(
+                        place() + ": the " + packing + " data is cut off; fetch the file again", e);
+            } catch (IOException e) {
+                throw new EngineException.InvalidInput(
+                        packing.isEmpty()
+                                ? "corpus: cannot read " + file + " (" + oneLine(e.getMessage()) + ")"
+                                : place() + ": the " + packing + " data is damaged (" + oneLine(e.getMessage())
+                                        + "); fetch the file again",
+                        e);
+            }
+        }
+
+        private String place() {
+            return "corpus: " + file + ": " + unit + " " + (number + 1);
+        }
+
+        // ---- text
+
+        private void text(Lines lines) throws IOException {
+            String name = CorpusFiles.inner(file.getFileName().toString());
+            if (name.endsWith(".txt") || name.endsWith(".text")) {
+                paragraphs(lines);
+            } else if (name.endsWith(".jsonl") || name.endsWith(".json") || name.endsWith(".ndjson")) {
+                jsonLines(lines);
+            } else {
+                throw new EngineException.InvalidInput("corpus: " + file
+                        + ": the name should end in .jsonl (JSON lines) or .txt (plain text), either perhaps followed by .gz or .zst,"
+                        + " or the file be parquet");
+            }
+        }
+
+        /** The next line of text, null at the end; lines that are none are told of and passed over. */
+        private String line(Lines lines) throws IOException {
+            while (true) {
+                Lines.State state = lines.next();
+                number = lines.number();
+                switch (state) {
+                    case END -> {
+                        return null;
                     }
-                    add(
-                            mapping.id().isEmpty() ? Optional.empty() : Optional.of(id(record)),
-                            mapping.context().render(record),
-                            mapping.text().render(record),
-                            thought(record));
-                } catch (JacksonException e) {
-                    bad("not JSON: " + e.getOriginalMessage());
-                } catch (EngineException.InvalidInput e) {
-                    bad(e.getMessage());
+                    case TEXT -> {
+                        return lines.text();
+                    }
+                    case TOO_LONG -> bad(tooLong(LARGEST_RECORD));
+                    case NOT_UTF8 -> bad("not UTF-8");
                 }
             }
         }
 
-        void paragraphs(BufferedReader lines) throws IOException {
-            StringBuilder block = new StringBuilder();
-            for (String text = lines.readLine(); text != null; text = lines.readLine()) {
-                line++;
-                text = withoutMark(text);
+        private void jsonLines(Lines lines) throws IOException {
+            for (String text = line(lines); text != null; text = line(lines)) {
                 if (text.isBlank()) {
-                    flush(block);
+                    continue;
+                }
+                Found found;
+                try {
+                    JsonNode record = JSON.readTree(text);
+                    if (!record.isObject()) {
+                        throw new EngineException.InvalidInput("expected a JSON object, got "
+                                + record.getNodeType().toString().toLowerCase(java.util.Locale.ROOT));
+                    }
+                    found = found(record);
+                } catch (JacksonException e) {
+                    refuseOtherJson(text, lines);
+                    bad("not JSON: " + e.getOriginalMessage());
+                    continue;
+                } catch (EngineException.InvalidInput e) {
+                    bad(e.getMessage());
+                    continue;
+                }
+                give(found);
+            }
+        }
+
+        /** A file that is JSON, but not one object a line, is better told so once than line by line. */
+        private void refuseOtherJson(String text, Lines lines) {
+            String start = text.strip();
+            if (lines.number() == 1 && (start.equals("[") || start.equals("{") || start.startsWith("[{"))) {
+                throw new EngineException.InvalidInput(
+                        "corpus: " + file + " is one JSON "
+                                + (start.startsWith("[") ? "array" : "object")
+                                + " over several lines; expected one object a line: jq -c '.[]' makes that of an array, jq -c . of an object");
+            }
+        }
+
+        private void paragraphs(Lines lines) throws IOException {
+            StringBuilder block = new StringBuilder();
+            boolean tooLong = false;
+            for (String text = line(lines); text != null; text = line(lines)) {
+                if (text.isBlank()) {
+                    flush(block, tooLong);
+                    tooLong = false;
+                } else if (text.indexOf('\0') >= 0) {
+                    throw new EngineException.InvalidInput(
+                            "corpus: " + file + ": line " + number + " holds a zero byte: this is not plain text");
+                } else if (block.length() + text.length() >= LARGEST_RECORD) {
+                    tooLong = true;
                 } else {
                     block.append(text).append('\n');
                 }
             }
-            flush(block);
+            flush(block, tooLong);
         }
 
-        private void flush(StringBuilder block) {
-            if (!block.isEmpty()) {
-                try {
-                    add(Optional.empty(), "", block.toString(), Optional.empty());
-                } catch (EngineException.InvalidInput e) {
-                    bad(e.getMessage());
+        private void flush(StringBuilder block, boolean tooLong) {
+            if (tooLong) {
+                bad(tooLong(LARGEST_RECORD));
+            } else if (!block.isEmpty()) {
+                // what UTF-8 spells is whole and not empty
+                give(new Found(file, unit, number, Optional.empty(), "", block.toString(), Optional.empty()));
+            }
+            block.setLength(0);
+        }
+
+        // ---- parquet
+
+        private void parquet() throws IOException {
+            try {
+                ParquetRows.read(file, mapping.fields(), LARGEST_RECORD, new ParquetRows.Sink() {
+                    @Override
+                    public void row(long row, tools.jackson.databind.node.ObjectNode fields) {
+                        number = row;
+                        Found found;
+                        try {
+                            found = found(fields);
+                        } catch (EngineException.InvalidInput e) {
+                            bad(row, e.getMessage());
+                            return;
+                        }
+                        give(found);
+                    }
+
+                    @Override
+                    public void bad(long row, String what) {
+                        number = row;
+                        Reading.this.bad(what);
+                    }
+                });
+            } catch (EngineException e) {
+                throw e;
+            } catch (IOException | RuntimeException | OutOfMemoryError e) {
+                if (e == failed) {
+                    throw e; // not of the file
                 }
-                block.setLength(0);
+                // the parquet library reports damage in whatever way it stumbles over it
+                throw new EngineException.InvalidInput(
+                        "corpus: " + file + ": row " + (number + 1)
+                                + ": the parquet file is damaged or of a kind that is not read ("
+                                + oneLine(e.getMessage()) + ")",
+                        e);
             }
         }
 
-        /** A file may begin with a byte order mark. */
-        private String withoutMark(String text) {
-            return line == 1 && text.startsWith("\uFEFF") ? text.substring(1) : text;
+        // ---- records
+
+        private Found found(JsonNode record) {
+            Found found = new Found(
+                    file,
+                    unit,
+                    number,
+                    mapping.id().isEmpty() ? Optional.empty() : Optional.of(id(record)),
+                    mapping.context().render(record),
+                    mapping.text().render(record),
+                    mapping.thought().isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(mapping.thought().render(record)));
+            if (found.text().isEmpty()) {
+                throw new EngineException.InvalidInput("the text is empty");
+            }
+            if (halfPair(found.context())
+                    || halfPair(found.text())
+                    || halfPair(found.thought().orElse(""))
+                    || halfPair(found.named().orElse(""))) {
+                throw new EngineException.InvalidInput("holds half a surrogate pair, which no tokenizer can give back");
+            }
+            return found;
+        }
+
+        private void give(Found found) {
+            try {
+                Optional<String> problem = sink.accept(found);
+                if (problem.isPresent()) {
+                    bad(problem.get());
+                } else {
+                    records++;
+                }
+            } catch (RuntimeException | Error e) {
+                failed = e;
+                throw e;
+            }
         }
 
         private String id(JsonNode record) {
             JsonNode id = record.get(mapping.id());
-            if (id == null || id.isNull() || id.isContainer()) {
+            if (id == null
+                    || id.isNull()
+                    || id.isContainer()
+                    || id.asString().isEmpty()
+                    || id.asString().length() > LONGEST_ID) {
                 throw new EngineException.InvalidInput("field '" + mapping.id() + "' should name the record");
             }
             return id.asString();
         }
 
-        private Optional<String> thought(JsonNode record) {
-            return mapping.thought().isEmpty()
-                    ? Optional.empty()
-                    : Optional.of(mapping.thought().render(record));
-        }
-
-        private void add(Optional<String> named, String context, String text, Optional<String> thought) {
-            if (text.isEmpty()) {
-                throw new EngineException.InvalidInput("the text is empty");
+        private static boolean halfPair(String text) {
+            for (int i = 0; i < text.length(); i++) {
+                char c = text.charAt(i);
+                if (Character.isSurrogate(c)) {
+                    if (Character.isLowSurrogate(c)
+                            || i + 1 == text.length()
+                            || !Character.isLowSurrogate(text.charAt(i + 1))) {
+                        return true;
+                    }
+                    i++;
+                }
             }
-            if (!StandardCharsets.UTF_8.newEncoder().canEncode(context + text + thought.orElse(""))) {
-                throw new EngineException.InvalidInput("holds half a surrogate pair, which no tokenizer can give back");
-            }
-            String id = named.orElseGet(() -> Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8))
-                    .substring(0, 16));
-            int before = seen.merge(id, 1, Integer::sum) - 1;
-            if (before > 0 && named.isPresent()) {
-                throw new EngineException.InvalidInput("the id '" + id + "' was there before");
-            }
-            // equal documents are told apart by their count, which does not depend on what stands between them
-            records.add(new Record(before == 0 ? id : id + "-" + (before + 1), context, text, thought));
+            return false;
         }
 
         private void bad(String what) {
-            String where = file + ": line " + line + ": " + what;
-            if (!skipBad) {
-                throw new EngineException.InvalidInput(
-                        where + "; mend it, or leave such records out by --bad-records skip");
-            }
-            skipped++;
-            problem = problem.isEmpty() ? where : problem;
+            bad.add(file, unit, number, what);
         }
     }
 }

@@ -2,6 +2,8 @@ package subtext.data;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import subtext.bindings.EngineException;
@@ -123,6 +125,17 @@ public final class Template {
                 throw new EngineException.InvalidConfig(name + ": unknown filter '" + verb
                         + "'; there are before:MARK, after:MARK, drop:EXPRESSION and trim");
         };
+    }
+
+    /** Names of the fields it takes from a record. */
+    public Set<String> fields() {
+        Set<String> fields = new TreeSet<>();
+        for (Part part : parts) {
+            if (part instanceof Place place) {
+                fields.add(place.field());
+            }
+        }
+        return fields;
     }
 
     /** True if the template is empty: it says nothing of any record. */

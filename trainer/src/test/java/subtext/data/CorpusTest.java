@@ -68,7 +68,7 @@ class CorpusTest {
         Files.write(binary, new byte[] {'{', (byte) 0xFF, (byte) 0xFE, '}'});
         assertThatThrownBy(() -> Corpus.read(binary, WORKED, false)).hasMessageContaining("not UTF-8");
         Path other = write("c.parquet", "x");
-        assertThatThrownBy(() -> Corpus.read(other, WORKED, false)).hasMessageContaining(".jsonl");
+        assertThatThrownBy(() -> Corpus.read(other, WORKED, false)).hasMessageContaining("not a parquet file");
     }
 
     @Test
