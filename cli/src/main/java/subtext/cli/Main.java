@@ -4,6 +4,8 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -24,6 +26,7 @@ import subtext.run.Spelling;
             GenerateCommand.class,
             ScoreCommand.class,
             ImportCommand.class,
+            PrepareCommand.class,
             ExportCommand.class,
             InspectCommand.class,
             TokenizerCommand.class,
@@ -56,6 +59,9 @@ import subtext.run.Spelling;
 public final class Main {
     private static final String LOG_FORMAT = "java.util.logging.SimpleFormatter.format";
 
+    /** Kept, since a logger that nobody holds forgets its level: the parquet reader tells of its choices. */
+    private static final Logger PARQUET = Logger.getLogger("dev.hardwood");
+
     private Main() {}
 
     public static void main(String[] arguments) {
@@ -63,6 +69,7 @@ public final class Main {
         if (System.getProperty(LOG_FORMAT) == null) {
             System.setProperty(LOG_FORMAT, "subtext: %5$s%6$s%n");
         }
+        PARQUET.setLevel(Level.WARNING);
         int code = run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
         System.out.flush();
         System.exit(code);

@@ -51,9 +51,11 @@ final class RunFlags {
 
     @Option(
             names = "--corpus",
-            paramLabel = "FILE",
-            description = "Text to learn from (.jsonl, .json, .txt) in place of the embedded world.")
-    Path corpus;
+            paramLabel = "PATH",
+            description =
+                    "Text to learn from in place of the embedded world: a file (JSON lines, parquet or plain text; .gz and .zst are"
+                            + " unpacked), a folder of such files, a glob, or a folder that prepare made.")
+    String corpus;
 
     @Option(
             names = "--from",
@@ -99,13 +101,7 @@ final class RunFlags {
             resolved = resolved.over(ConfigFile.read(config), config + ": ");
         }
         for (String setting : set) {
-            int equals = setting.indexOf('=');
-            if (equals <= 0) {
-                throw new EngineException.InvalidConfig("--set: expected KEY=VALUE, got '" + setting + "'");
-            }
-            resolved = resolved.with(
-                    setting.substring(0, equals).strip(),
-                    setting.substring(equals + 1).strip());
+            resolved = apply(resolved, setting);
         }
         List<String> named = new ArrayList<>(more);
         add(named, "seeds", seeds == null ? null : seeds.toString());
@@ -125,6 +121,17 @@ final class RunFlags {
             resolved = resolved.with(named.get(i), named.get(i + 1));
         }
         return new EmSettings(folder, resume, dryRun, resolved);
+    }
+
+    /** One {@code --set} over a configuration. */
+    static RunConfig apply(RunConfig config, String setting) {
+        int equals = setting.indexOf('=');
+        if (equals <= 0) {
+            throw new EngineException.InvalidConfig("--set: expected KEY=VALUE, got '" + setting + "'");
+        }
+        return config.with(
+                setting.substring(0, equals).strip(),
+                setting.substring(equals + 1).strip());
     }
 
     /** Adds a key and its value, if the option was given. */

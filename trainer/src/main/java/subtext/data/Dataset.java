@@ -42,7 +42,7 @@ public sealed interface Dataset {
             if (documents.isEmpty()) {
                 throw new IllegalArgumentException("documents: expected at least one, got none");
             }
-            this.documents = List.copyOf(documents);
+            this.documents = View.copyOf(documents);
             this.builder = builder;
             this.shuffleKey = shuffleKey;
         }

@@ -15,13 +15,26 @@ public final class SentenceSplitter {
             "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "eg", "e.g", "ie", "i.e", "cf", "fig", "eq",
             "no", "vol", "al", "approx", "dept", "inc", "ltd", "co", "u.s", "a.m", "p.m");
 
-    /** The sentences of a text; none if it is empty. */
+    private static final int LONGEST_ABBREVIATION = 8; // longer than any above: what is cut there is none
+
+    private static final int MOST_MARKS =
+            64; // stops, quotes and brackets at the end of a sentence; a longer run is no such end
+
+    /** The sentences of a text; none if it is empty. Time is linear in the text. */
     public List<String> split(String text) {
         List<String> sentences = new ArrayList<>();
         int from = 0;
         int at = 0;
-        while (at < text.length()) {
-            int end = endOfParagraph(text, at);
+        int first = 0; // where text begins
+        while (first < text.length() && Character.isWhitespace(text.charAt(first))) {
+            first++;
+        }
+        int last = text.length(); // where it ends
+        while (last > first && Character.isWhitespace(text.charAt(last - 1))) {
+            last--;
+        }
+        while (at < last) {
+            int end = at < first ? -1 : endOfParagraph(text, at);
             if (end < 0) {
                 end = endOfSentence(text, from, at);
             }
@@ -43,9 +56,9 @@ public final class SentenceSplitter {
         return sentences;
     }
 
-    /** If a blank line starts at {@code at} and text stands before it: the first character after all white space, else -1. */
+    /** If a blank line starts at {@code at}, before which text stands: the first character after all white space, else -1. */
     private static int endOfParagraph(String text, int at) {
-        if (text.charAt(at) != '\n' || text.substring(0, at).isBlank()) {
+        if (text.charAt(at) != '\n') {
             return -1;
         }
         int lines = 0;
@@ -64,7 +77,7 @@ public final class SentenceSplitter {
             return -1;
         }
         int end = at + 1;
-        while (end < text.length() && ".!?\"')]}»”’".indexOf(text.charAt(end)) >= 0) {
+        while (end < text.length() && end - at < MOST_MARKS && ".!?\"')]}»”’".indexOf(text.charAt(end)) >= 0) {
             end++;
         }
         if (end == text.length()) {
@@ -74,7 +87,7 @@ public final class SentenceSplitter {
         if (!wide && !Character.isWhitespace(text.charAt(end))) {
             return -1;
         }
-        if (c == '.' && end == at + 1 && isAbbreviation(text.substring(from, at))) {
+        if (c == '.' && end == at + 1 && isAbbreviation(text, from, at)) {
             return -1;
         }
         int next = end;
@@ -92,14 +105,15 @@ public final class SentenceSplitter {
         return text.substring(from, to).chars().filter(c -> c == '\n').count() >= 2;
     }
 
-    private static boolean isAbbreviation(String before) {
-        int start = before.length();
-        while (start > 0
-                && !Character.isWhitespace(before.charAt(start - 1))
-                && "([\"'".indexOf(before.charAt(start - 1)) < 0) {
+    private static boolean isAbbreviation(String text, int from, int at) {
+        int start = at;
+        while (start > from
+                && at - start < LONGEST_ABBREVIATION
+                && !Character.isWhitespace(text.charAt(start - 1))
+                && "([\"'".indexOf(text.charAt(start - 1)) < 0) {
             start--;
         }
-        String word = before.substring(start);
+        String word = text.substring(start, at);
         return word.length() == 1 && Character.isUpperCase(word.charAt(0))
                 || ABBREVIATIONS.contains(word.toLowerCase(Locale.ROOT));
     }

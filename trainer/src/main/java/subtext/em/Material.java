@@ -5,6 +5,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import subtext.data.Annotated;
 import subtext.data.Document;
+import subtext.data.View;
 import subtext.evaluate.Completer;
 import subtext.text.Tokenizer;
 import subtext.text.Tokens;
@@ -44,10 +45,10 @@ public record Material(
     }
 
     public Material {
-        warmStart = List.copyOf(warmStart);
-        corpus = List.copyOf(corpus);
-        development = List.copyOf(development);
-        heldOut = List.copyOf(heldOut);
+        warmStart = View.copyOf(warmStart);
+        corpus = View.copyOf(corpus);
+        development = View.copyOf(development);
+        heldOut = View.copyOf(heldOut);
     }
 
     /** Bytes of Java's heap that the documents take, about. */

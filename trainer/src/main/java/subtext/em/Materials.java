@@ -1,7 +1,10 @@
 package subtext.em;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,7 +17,9 @@ import subtext.data.Chunk;
 import subtext.data.Chunker;
 import subtext.data.Corpus;
 import subtext.data.Document;
+import subtext.data.Prepared;
 import subtext.data.Template;
+import subtext.data.View;
 import subtext.evaluate.Completer;
 import subtext.evaluate.CotTask;
 import subtext.random.Philox;
@@ -35,7 +40,9 @@ final class Materials {
     static Material of(RunConfig config, Seeds seeds, Optional<Origin> origin, Consumer<String> notice) {
         Optional<Tokenizer> given = origin.map(Origin::tokenizer);
         if (!config.corpus().path().isEmpty()) {
-            return file(config.corpus(), seeds, given, notice);
+            return isPrepared(config.corpus())
+                    ? prepared(config.corpus(), seeds, given)
+                    : file(config.corpus(), seeds, given, notice);
         }
         RunConfig.World w = config.world();
         ChainWorld world =
@@ -171,16 +178,27 @@ final class Materials {
     // ---- a file
 
     /** Most sentences of a chunk. Ruan et al. 2025. */
-    private static final int MOST_SENTENCES = 20;
+    static final int MOST_SENTENCES = 20;
 
-    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
-        boolean skip = switch (c.badRecords()) {
+    static boolean skipBad(RunConfig.Corpus c) {
+        return switch (c.badRecords()) {
             case "stop" -> false;
             case "skip" -> true;
             default ->
                 throw new EngineException.InvalidConfig(
                         "corpus.badRecords: expected stop or skip, got '" + c.badRecords() + "'");
         };
+    }
+
+    static Corpus.Mapping mapping(RunConfig.Corpus c, Template thought) {
+        return new Corpus.Mapping(
+                Template.parse("corpus.context", c.context()),
+                Template.parse("corpus.text", c.text()),
+                thought,
+                c.id());
+    }
+
+    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
         if (!c.thoughts().isEmpty()) {
             throw new EngineException.InvalidConfig("corpus.thoughts: " + c.thoughts()
                     + ": chunks with thoughts are not read yet; such settings can be planned by --dry-run");
@@ -195,14 +213,7 @@ final class Materials {
             throw new EngineException.InvalidConfig(
                     "corpus.chunked: expected false where corpus.thought gives one thought for the whole text of a record");
         }
-        Corpus corpus = Corpus.read(
-                Path.of(c.path()),
-                new Corpus.Mapping(
-                        Template.parse("corpus.context", c.context()),
-                        Template.parse("corpus.text", c.text()),
-                        thought,
-                        c.id()),
-                skip);
+        Corpus corpus = Corpus.read(c.path(), mapping(c, thought), skipBad(c));
         if (corpus.skipped() > 0) {
             notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
         }
@@ -254,6 +265,100 @@ final class Materials {
         }
         chunks.add(new Chunk(tokenizer.encode(record.text()), true));
         return new Document(record.id(), chunks);
+    }
+
+    // ---- a folder that prepare made
+
+    static boolean isPrepared(RunConfig.Corpus c) {
+        return Prepared.isAt(Path.of(c.path()));
+    }
+
+    /** Its held-out side is measured on; the other is shuffled and dealt to early stopping, warm start and EM. */
+    private static Material prepared(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given) {
+        Prepared prepared = open(c, given);
+        int size = prepared.train().size();
+        int needed = c.dev() + c.warmStart();
+        int documents = c.documents() == 0 ? size - needed : c.documents();
+        if (c.warmStart() < 1
+                || c.dev() < 1
+                || c.heldOut() < 1
+                || documents < 1
+                || needed + documents > size
+                || c.heldOut() > prepared.heldOut().size()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus: " + c.path() + " has " + size + " documents to train on and "
+                            + prepared.heldOut().size() + " held out; dev " + c.dev() + ", warmStart " + c.warmStart()
+                            + " and documents " + c.documents()
+                            + " (0: the rest) must fit in the first, heldOut " + c.heldOut()
+                            + " in the second, each at least 1; prepare holds out more by --held-out");
+        }
+        int[] order = Philox.permutation(seeds.split(), size);
+        List<Annotated> warm = View.pick(prepared.train(), Arrays.copyOfRange(order, c.dev(), needed));
+        for (Annotated document : warm) {
+            for (int i = 0; i < document.thoughts().size(); i++) {
+                if (document.document().chunks().get(i).latent()
+                        && document.thoughts().get(i).isEmpty()) {
+                    throw new EngineException.InvalidConfig("corpus: " + c.path()
+                            + " was prepared without thoughts; EM starts from the thoughts of a first part: prepare it"
+                            + " with --set corpus.thought={thought}");
+                }
+            }
+        }
+        return new Material(
+                prepared.tokenizer(),
+                warm,
+                texts(View.pick(prepared.train(), Arrays.copyOfRange(order, needed, needed + documents))),
+                texts(View.pick(prepared.train(), Arrays.copyOf(order, c.dev()))),
+                heldOut(prepared, c, seeds),
+                Optional.empty(),
+                true);
+    }
+
+    /** The whole of it as text alone. */
+    static Material preparedText(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given) {
+        Prepared prepared = open(c, given);
+        if (prepared.heldOut().isEmpty()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus: " + c.path() + " has nothing held out to measure on; prepare it with a larger --held-out");
+        }
+        int[] order = Philox.permutation(seeds.split(), prepared.train().size());
+        return new Material(
+                prepared.tokenizer(),
+                List.of(),
+                texts(View.pick(
+                        prepared.train(),
+                        c.documents() == 0 || c.documents() > order.length
+                                ? order
+                                : Arrays.copyOf(order, c.documents()))),
+                List.of(),
+                heldOut(prepared, c, seeds),
+                Optional.empty(),
+                true);
+    }
+
+    private static List<Document> heldOut(Prepared prepared, RunConfig.Corpus c, Seeds seeds) {
+        int[] order = Philox.permutation(seeds.split(), prepared.heldOut().size());
+        return texts(View.pick(prepared.heldOut(), Arrays.copyOf(order, Math.min(c.heldOut(), order.length))));
+    }
+
+    private static List<Document> texts(List<Annotated> documents) {
+        return View.map(documents, Annotated::document);
+    }
+
+    private static Prepared open(RunConfig.Corpus c, Optional<Tokenizer> given) {
+        try {
+            Prepared prepared = Prepared.open(Path.of(c.path()));
+            if (given.isPresent()
+                    && !Prepared.digest(given.get())
+                            .equals(prepared.statistics().tokenizerSha256())) {
+                throw new EngineException.InvalidConfig(
+                        "corpus: " + c.path()
+                                + " was prepared with another tokenizer than that of the model to start from; prepare it with --from MODEL");
+            }
+            return prepared;
+        } catch (IOException e) {
+            throw new UncheckedIOException(c.path() + ": " + e.getMessage(), e);
+        }
     }
 
     static int vocabulary(RunConfig.Corpus c) {

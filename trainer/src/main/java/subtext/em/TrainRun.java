@@ -2,7 +2,6 @@ package subtext.em;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -18,6 +17,7 @@ import subtext.data.Dataset;
 import subtext.data.Document;
 import subtext.data.SequenceBuilder;
 import subtext.data.Template;
+import subtext.data.View;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.random.Philox;
@@ -213,9 +213,8 @@ public final class TrainRun {
             StopSignal stop,
             Consumer<EmEvent> listener)
             throws IOException {
-        List<Annotated> documents = on == On.THOUGHTS
-                ? material.warmStart()
-                : material.corpus().stream().map(Annotated::raw).toList();
+        List<Annotated> documents =
+                on == On.THOUGHTS ? material.warmStart() : View.map(material.corpus(), Annotated::raw);
         Dataset dataset = Dataset.shuffled(
                 documents,
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),
@@ -261,14 +260,11 @@ public final class TrainRun {
 
     /** A corpus as text alone: no thoughts are needed, and the tokenizer is trained on all that is trained on. */
     private static Material plain(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
-        Corpus corpus = Corpus.read(
-                Path.of(c.path()),
-                new Corpus.Mapping(
-                        Template.parse("corpus.context", c.context()),
-                        Template.parse("corpus.text", c.text()),
-                        Template.parse("corpus.thought", ""),
-                        c.id()),
-                c.badRecords().equals("skip"));
+        if (Materials.isPrepared(c)) {
+            return Materials.preparedText(c, seeds, given);
+        }
+        Corpus corpus =
+                Corpus.read(c.path(), Materials.mapping(c, Template.parse("corpus.thought", "")), Materials.skipBad(c));
         if (corpus.skipped() > 0) {
             notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
         }

@@ -46,7 +46,8 @@ public record RunConfig(
      * filters: {@code {answer|before:####|trim}}, {@code {answer|after:####|trim}}, {@code {answer|drop:<<[^>]*>>}} (a regular
      * expression to delete).
      *
-     * @param path JSON lines (.jsonl, .json) or plain text (.txt: one document per block between blank lines); empty: no corpus
+     * @param path a file, a folder or a glob of JSON lines (.jsonl, .json, .ndjson), parquet or plain text (.txt: one document per block between
+     *     blank lines), .gz and .zst unpacked; or a folder that {@code prepare} made; empty: no corpus
      * @param context template of a first chunk that takes no thought, such as a question; empty: none
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known

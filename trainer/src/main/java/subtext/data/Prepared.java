@@ -1,0 +1,205 @@
+package subtext.data;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import subtext.bindings.EngineException;
+import subtext.io.Digest;
+import subtext.text.Tokenizer;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * A folder that {@link Prepare} made of a corpus: {@code prepared.json} with the statistics, {@code tokenizer.json}, and token shards under
+ * {@code train/} and {@code held-out/}. Documents are read from the mapped shards when they are asked for.
+ *
+ * @param folder where
+ * @param statistics what it holds and what was left out
+ * @param tokenizer that made the tokens
+ * @param train documents to train on, in the order of the corpus
+ * @param heldOut documents to measure on
+ */
+public record Prepared(
+        Path folder, Statistics statistics, Tokenizer tokenizer, List<Annotated> train, List<Annotated> heldOut) {
+    static final String MANIFEST = "prepared.json";
+    static final String TOKENIZER = "tokenizer.json";
+
+    private static final JsonMapper JSON =
+            JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
+
+    /**
+     * What became of a corpus.
+     *
+     * @param corpus its path
+     * @param files how many it was
+     * @param records good ones
+     * @param bad ones that could not be used
+     * @param problems what was wrong with the first of them
+     * @param exactDuplicates records left out because an earlier one is equal
+     * @param nearDuplicates records left out because an earlier one is nearly equal
+     * @param train what is trained on
+     * @param heldOut what is measured on
+     * @param leaks held-out chunks found in the training text
+     * @param tokenizerSha256 digest of tokenizer.json
+     * @param vocabulary ids of the tokenizer
+     */
+    public record Statistics(
+            String corpus,
+            int files,
+            long records,
+            long bad,
+            List<String> problems,
+            long exactDuplicates,
+            long nearDuplicates,
+            Part train,
+            Part heldOut,
+            Leaked leaks,
+            String tokenizerSha256,
+            int vocabulary) {
+        /** As JSON, a key a line. */
+        public String toJson() {
+            return JSON.writeValueAsString(this);
+        }
+    }
+
+    /**
+     * One side of the split.
+     *
+     * @param documents how many
+     * @param characters of contexts, texts and thoughts
+     * @param tokens of all three
+     * @param shards files, in order
+     */
+    public record Part(long documents, long characters, long tokens, List<Shard> shards) {}
+
+    /**
+     * A file of tokens.
+     *
+     * @param file name, relative to the folder
+     * @param sha256 digest of its documents
+     */
+    public record Shard(String file, long documents, long tokens, long bytes, String sha256) {}
+
+    /**
+     * Held-out chunks found in the training text.
+     *
+     * @param chunks held-out chunks looked at, each with the context of its record
+     * @param exact of them, those that are training chunks word for word
+     * @param runs of them, those that share a run of 13 words with the training text
+     * @param sampled one in how many runs was looked at
+     */
+    public record Leaked(long chunks, long exact, long runs, long sampled) {}
+
+    /** Whether a path is such a folder, finished. */
+    public static boolean isAt(Path path) {
+        return Files.isRegularFile(path.resolve(MANIFEST));
+    }
+
+    /**
+     * Opens a folder: maps its shards and checks their headers; documents are checked when they are read.
+     *
+     * @throws EngineException.CorruptFile if it is damaged, naming the file
+     */
+    public static Prepared open(Path folder) throws IOException {
+        Statistics statistics = statistics(folder);
+        Path tokenizer = folder.resolve(TOKENIZER);
+        if (!Digest.of(tokenizer).equals(statistics.tokenizerSha256())) {
+            throw new EngineException.CorruptFile(
+                    tokenizer + ": damaged: its digest is not the one in " + MANIFEST + "; prepare the corpus again");
+        }
+        return new Prepared(
+                folder,
+                statistics,
+                Tokenizer.load(tokenizer),
+                documents(folder, statistics, statistics.train()),
+                documents(folder, statistics, statistics.heldOut()));
+    }
+
+    private static Statistics statistics(Path folder) throws IOException {
+        Path manifest = folder.resolve(MANIFEST);
+        try {
+            return JSON.readValue(Files.readString(manifest), Statistics.class);
+        } catch (JacksonException | java.nio.charset.CharacterCodingException e) {
+            throw new EngineException.CorruptFile(
+                    manifest + ": damaged: " + Corpus.oneLine(e.getMessage()) + "; prepare the corpus again", e);
+        }
+    }
+
+    private static List<Annotated> documents(Path folder, Statistics statistics, Part part) throws IOException {
+        List<TokenShard> shards = new ArrayList<>();
+        int[] from = new int[part.shards().size() + 1];
+        for (int s = 0; s < part.shards().size(); s++) {
+            TokenShard shard = shard(folder, statistics, part.shards().get(s));
+            shards.add(shard);
+            from[s + 1] = Math.addExact(from[s], shard.size());
+        }
+        return View.of(from[from.length - 1], i -> {
+            int s = java.util.Arrays.binarySearch(from, i);
+            s = s < 0 ? -s - 2 : s;
+            return shards.get(s).document(i - from[s]);
+        });
+    }
+
+    private static TokenShard shard(Path folder, Statistics statistics, Shard said) throws IOException {
+        Path file = folder.resolve(said.file());
+        if (!Files.isRegularFile(file)) {
+            throw TokenShard.damaged(file, "it is missing");
+        }
+        TokenShard shard = TokenShard.open(file);
+        if (!shard.header().digest().equals(said.sha256())
+                || !shard.header().tokenizer().equals(statistics.tokenizerSha256())) {
+            throw TokenShard.damaged(file, "it is not the file that " + MANIFEST + " lists");
+        }
+        return shard;
+    }
+
+    /**
+     * Reads everything and compares it with its digests.
+     *
+     * @return what is wrong, a line each; empty if nothing is
+     */
+    public static List<String> verify(Path folder) throws IOException {
+        List<String> problems = new ArrayList<>();
+        try {
+            Prepared prepared = open(folder);
+            for (Part part :
+                    List.of(prepared.statistics().train(), prepared.statistics().heldOut())) {
+                for (Shard said : part.shards()) {
+                    TokenShard shard = TokenShard.open(folder.resolve(said.file()));
+                    if (!shard.bodyDigest().equals(said.sha256())) {
+                        problems.add(
+                                folder.resolve(said.file()) + ": damaged: its digest is not the one in " + MANIFEST);
+                    }
+                }
+            }
+        } catch (EngineException e) {
+            problems.add(e.getMessage());
+        } catch (UncheckedIOException e) {
+            problems.add(folder + ": cannot be read: " + e.getMessage());
+        }
+        return problems;
+    }
+
+    /** How many files {@link #verify} reads. */
+    public static int files(Path folder) throws IOException {
+        Statistics statistics = statistics(folder);
+        return 2
+                + statistics.train().shards().size()
+                + statistics.heldOut().shards().size();
+    }
+
+    /** The digest of a tokenizer as it is written to a file. */
+    public static String digest(Tokenizer tokenizer) throws IOException {
+        Path file = Files.createTempFile("tokenizer", ".json");
+        try {
+            tokenizer.save(file);
+            return Digest.of(file);
+        } finally {
+            Files.delete(file);
+        }
+    }
+}
