@@ -228,13 +228,13 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             String packing = "";
             try {
                 CorpusBytes.Kind kind = CorpusBytes.kind(file);
+                packing = kind.packing();
                 if (kind == CorpusBytes.Kind.PARQUET) {
                     unit = "row";
                     parquet();
                     return;
                 }
                 try (CorpusBytes bytes = CorpusBytes.open(file, kind)) {
-                    packing = bytes.packing();
                     text(new Lines(file, bytes, LARGEST_RECORD));
                 }
             } catch (EOFException e) {

@@ -28,7 +28,16 @@ final class CorpusBytes extends InputStream {
         PLAIN,
         GZIP,
         ZSTD,
-        PARQUET
+        PARQUET;
+
+        /** How the file is packed, for messages; empty if it is not. */
+        String packing() {
+            return switch (this) {
+                case GZIP -> "gzip";
+                case ZSTD -> "zstd";
+                case PLAIN, PARQUET -> "";
+            };
+        }
     }
 
     private record Foreign(String start, String what, String cure) {}
@@ -142,15 +151,6 @@ final class CorpusBytes extends InputStream {
             packed.close();
             throw e;
         }
-    }
-
-    /** How the file is packed, for messages; empty if it is not. */
-    String packing() {
-        return switch (kind) {
-            case GZIP -> "gzip";
-            case ZSTD -> "zstd";
-            case PLAIN, PARQUET -> "";
-        };
     }
 
     @Override
