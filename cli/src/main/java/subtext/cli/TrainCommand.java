@@ -9,6 +9,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import subtext.em.EmReport;
 import subtext.em.EmSettings;
 import subtext.em.TrainRun;
 
@@ -54,11 +55,18 @@ final class TrainCommand implements Callable<Integer> {
         } else if (!settings.dryRun()) {
             out.printf(
                     "%s%n  %d steps, training loss %.4f nats per token", report.model(), report.steps(), report.loss());
-            report.measured().nll().ifPresent(nll -> out.printf(", held-out NLL %.3f nats per document", nll.mean()));
-            report.measured().nllPerCharacter().ifPresent(nll -> out.printf(", %.4f per character", nll));
-            report.measured().elbo().forEach((k, bound) -> out.printf(", ELBO_%d %.3f", k, bound.mean()));
+            out.print(held(report.measured()));
             out.println();
+            report.before().ifPresent(before -> out.printf("  before training%s%n", held(before)));
         }
         return ExitCode.OK.code();
+    }
+
+    private static String held(EmReport.Measured measured) {
+        StringBuilder line = new StringBuilder();
+        measured.nll().ifPresent(nll -> line.append(", held-out NLL %.3f nats per document".formatted(nll.mean())));
+        measured.nllPerCharacter().ifPresent(nll -> line.append(", %.4f per character".formatted(nll)));
+        measured.elbo().forEach((k, bound) -> line.append(", ELBO_%d %.3f".formatted(k, bound.mean())));
+        return line.toString();
     }
 }
