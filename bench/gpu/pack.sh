@@ -39,13 +39,16 @@ for name in libsubtext_cpu.so ${programs%% *} ${programs#op_tests}; do
 done
 [ "$programs" = op_tests ] || cp $build/libsubtext_cuda.so .pack/native/
 strip .pack/native/*
-# the libraries once, not in each jar as well
+# the libraries once, not in each jar as well; of compression libraries those of this platform alone
 for jar in .pack/engine.jar .pack/benchmarks.jar; do
     python3 - "$jar" <<'DROP'
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as old, zipfile.ZipFile(sys.argv[1] + ".part", "w", zipfile.ZIP_DEFLATED) as new:
     for entry in old.infolist():
-        if not entry.filename.startswith("META-INF/native/"):
+        name = entry.filename
+        foreign = name.endswith((".so", ".dylib", ".jnilib", ".dll", ".a")) and not any(
+            part in name for part in ("linux/amd64/", "Linux/x86_64/"))
+        if not foreign and not name.startswith("META-INF/native/"):
             new.writestr(entry, old.read(entry))
 DROP
     mv "$jar.part" "$jar"
