@@ -26,9 +26,10 @@ cmake --build $build --parallel 2 --target $programs
 
 rm -rf .pack
 mkdir .pack
-# Jackson wants java.xml, and does without java.desktop and java.sql, which it looks for; JUnit finds tests in jars by jdk.zipfs
+# the reader of parquet wants jdk.jfr; Jackson wants java.xml, and does
+# without java.desktop and java.sql, which it looks for; JUnit finds tests in jars by jdk.zipfs
 "$home/bin/jlink" --module-path "$home/jmods" --strip-debug --no-header-files --no-man-pages --compress zip-9 --output .pack/jre \
-    --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.management,jdk.unsupported,jdk.zipfs
+    --add-modules java.base,java.logging,java.management,java.xml,jdk.httpserver,jdk.jfr,jdk.management,jdk.unsupported,jdk.zipfs
 # half of a runtime's size is symbols of the VM
 strip .pack/jre/lib/server/libjvm.so
 cp cli/target/engine.jar bench/target/benchmarks.jar .pack/

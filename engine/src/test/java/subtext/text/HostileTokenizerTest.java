@@ -30,7 +30,8 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Files that no tokenizer should be made of: each is refused in one line that names the place, in no time, on little memory. */
 class HostileTokenizerTest {
-    private static final Path GOLDEN = Path.of("src/test/resources/golden/tokenizers");
+    private static final Path GOLDEN =
+            Path.of(System.getProperty("subtext.root", ".."), "engine/src/test/resources/golden/tokenizers");
 
     @TempDir
     private Path folder;

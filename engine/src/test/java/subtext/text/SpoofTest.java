@@ -26,7 +26,8 @@ import tools.jackson.databind.node.ObjectNode;
  * look-alikes that a normalizer might fold, by pieces that a merge might join; in every style, from scratch and on foreign tokenizers.
  */
 class SpoofTest {
-    private static final Path GOLDEN = Path.of("src/test/resources/golden/tokenizers");
+    private static final Path GOLDEN =
+            Path.of(System.getProperty("subtext.root", ".."), "engine/src/test/resources/golden/tokenizers");
 
     @TempDir
     private Path folder;

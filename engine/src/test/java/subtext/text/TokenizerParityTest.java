@@ -21,7 +21,8 @@ import tools.jackson.databind.json.JsonMapper;
  * {@code golden/make_tokenizers.js} made with it.
  */
 class TokenizerParityTest {
-    private static final Path GOLDEN = Path.of("src/test/resources/golden/tokenizers");
+    private static final Path GOLDEN =
+            Path.of(System.getProperty("subtext.root", ".."), "engine/src/test/resources/golden/tokenizers");
 
     @ParameterizedTest
     @EnumSource
