@@ -6,9 +6,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
@@ -16,12 +19,15 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
@@ -36,6 +42,7 @@ import subtext.bindings.EngineException;
  * {@code SUBTEXT_NATIVE_PATH} (variable), each a list of files or folders; and in the jar. What comes from the jar is unpacked into
  * {@code <cache>/<version>-<digest>/}, a folder only its owner can enter, by temporary file, fsync and atomic rename. Its digest is checked
  * on <em>every</em> start, because the loader kills the JVM on a damaged file (SIGBUS) and would run code that somebody else put there.
+ * For the same reason nobody but the owner may be able to write in that folder, or to put another in its place.
  * The cache is {@code subtext.native.workdir}, {@code SUBTEXT_NATIVE_WORKDIR}, {@code $XDG_CACHE_HOME/subtext} or {@code ~/.cache/subtext}.
  *
  * <p>Libraries stay open until the JVM ends; they hold no state of their own.
@@ -53,6 +60,12 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
             "set " + WORKDIR_VARIABLE + " to a folder of your own on a file system that allows execution, or "
                     + PATH_VARIABLE + " to an unpacked library";
     private static final Set<PosixFilePermission> OWNER_ONLY = PosixFilePermissions.fromString("rwx------");
+    private static final String TEMPORARY = ".part";
+
+    /** Unpacking takes a second; what is older was left by a process that was killed. */
+    private static final Duration ABANDONED = Duration.ofHours(1);
+
+    private static final int STICKY = 01000;
 
     /**
      * Finds and opens a library.
@@ -225,10 +238,8 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
         Path file = folder.resolve(name);
         try {
             ownFolder(folder);
-            if (Files.isSymbolicLink(file)) {
-                throw refused(file, "is a symbolic link: delete it");
-            }
-            if (!Files.exists(file) || !digest(file).equals(expected)) {
+            sweep(folder);
+            if (!isThere(file) || !digest(file).equals(expected)) {
                 write(resource, folder, file);
                 String written = digest(file);
                 if (!written.equals(expected)) {
@@ -252,23 +263,36 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
             return Path.of(workdir).toAbsolutePath();
         }
         String xdg = System.getenv("XDG_CACHE_HOME");
-        Path caches = xdg == null || xdg.isBlank() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(xdg);
-        return caches.toAbsolutePath().resolve("subtext");
+        if (xdg != null && !xdg.isBlank()) {
+            return Path.of(xdg).toAbsolutePath().resolve("subtext");
+        }
+        String home = System.getProperty("user.home", "");
+        if (home.isBlank() || home.equals("?")) { // a user that the system does not know, as in many containers
+            throw new EngineException.BackendUnavailable("native library cache: this user has no home folder: " + CURE);
+        }
+        return Path.of(home, ".cache").toAbsolutePath().resolve("subtext");
     }
 
-    /** Makes the folder, or checks that the one there is a folder of ours that nobody else can write to. */
+    /** Makes the folder, or checks that the one there is a folder of ours that nobody else can write to or put another in place of. */
     private static void ownFolder(Path folder) throws IOException {
-        Files.createDirectories(folder.getParent());
+        Path cache = folder.getParent();
+        Files.createDirectories(cache);
+        requireOurs(cache);
+        int mode = (int) Files.getAttribute(cache, "unix:mode");
+        if (permissions(cache).contains(PosixFilePermission.OTHERS_WRITE) && (mode & STICKY) == 0) {
+            throw refused(cache, "may be written to by everybody: chmod 700 it, or " + CURE);
+        }
         try {
             Files.createDirectory(folder, PosixFilePermissions.asFileAttribute(OWNER_ONLY));
         } catch (FileAlreadyExistsException e) {
-            if (Files.isSymbolicLink(folder) || !Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+            if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
                 throw refused(folder, "is not a folder but a link or a file: delete it");
             }
         }
-        Set<PosixFilePermission> permissions =
-                EnumSet.copyOf(Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS));
-        if (!permissions.equals(OWNER_ONLY)) {
+        Set<PosixFilePermission> permissions = permissions(folder);
+        if (!OWNER_ONLY.containsAll(permissions) // less is enough where the library is there already
+                || !permissions.contains(PosixFilePermission.OWNER_READ)
+                || !permissions.contains(PosixFilePermission.OWNER_EXECUTE)) {
             throw refused(
                     folder,
                     "has permissions %s, expected %s: chmod 700 it, or delete it"
@@ -276,23 +300,67 @@ public record NativeLibrary(Path path, String digest, Symbols symbols) {
                                     PosixFilePermissions.toString(permissions),
                                     PosixFilePermissions.toString(OWNER_ONLY)));
         }
-        String owner = Files.getOwner(folder, LinkOption.NOFOLLOW_LINKS).getName();
-        if (!owner.equals(System.getProperty("user.name"))) {
+        requireOurs(folder);
+    }
+
+    private static Set<PosixFilePermission> permissions(Path folder) throws IOException {
+        return Files.readAttributes(folder, PosixFileAttributes.class).permissions();
+    }
+
+    /** The owner may do anything with a folder; so may root, to whom the system's own temporary folders belong. */
+    private static void requireOurs(Path folder) throws IOException {
+        Path self = Path.of("/proc/self");
+        String owner = Files.getOwner(folder).getName();
+        Object number = Files.getAttribute(folder, "unix:uid");
+        // by number where it can be had: a user that the system does not know has no name
+        boolean ours = Files.exists(self)
+                ? number.equals(Files.getAttribute(self, "unix:uid"))
+                : owner.equals(System.getProperty("user.name"));
+        if (!ours && !number.equals(0)) {
             throw refused(folder, "belongs to " + owner + ": " + CURE);
         }
     }
 
+    /** Whether a file is there; anything else of that name is refused, since reading it may follow a link or never end. */
+    private static boolean isThere(Path file) {
+        if (Files.isSymbolicLink(file)) {
+            throw refused(file, "is a symbolic link: delete it");
+        }
+        boolean regular = Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS);
+        if (!regular && Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
+            throw refused(file, "is not a file: delete it");
+        }
+        return regular;
+    }
+
+    /** Deletes what processes that were killed while unpacking left behind. */
+    private static void sweep(Path folder) {
+        Instant limit = Instant.now().minus(ABANDONED);
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder, "*" + TEMPORARY)) {
+            for (Path entry : entries) {
+                if (Files.readAttributes(entry, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
+                        .lastModifiedTime()
+                        .toInstant()
+                        .isBefore(limit)) {
+                    Files.deleteIfExists(entry);
+                }
+            }
+        } catch (IOException | DirectoryIteratorException e) {
+            return; // another process was faster, or the folder is read-only: they are in nobody's way
+        }
+    }
+
     private static void write(String resource, Path folder, Path file) throws IOException {
-        Path temporary = Files.createTempFile(folder, file.getFileName().toString(), ".part");
+        // a name that nobody can guess, made and not followed, for its owner alone
+        Path temporary = Files.createTempFile(folder, file.getFileName().toString(), TEMPORARY);
         try {
-            try (InputStream packed = resource(resource)) {
+            try (InputStream packed = resource(resource);
+                    FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
                 if (packed == null) {
                     throw new EngineException.BackendUnavailable(
                             "the jar lists " + resource + " but lacks it: build or copy it anew");
                 }
-                Files.copy(packed, temporary, StandardCopyOption.REPLACE_EXISTING);
-            }
-            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+                packed.transferTo(Channels.newOutputStream(channel));
                 channel.force(true);
             }
             Files.setPosixFilePermissions(temporary, OWNER_ONLY);
