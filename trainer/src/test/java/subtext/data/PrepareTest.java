@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.github.luben.zstd.ZstdOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -24,8 +23,10 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.EngineException;
+import subtext.em.PrepareRun;
 import subtext.io.Digest;
 import subtext.random.Draws;
+import subtext.run.RunConfig;
 import subtext.testing.ParquetFile;
 import subtext.text.Tokens;
 import tools.jackson.databind.JsonNode;
@@ -34,11 +35,6 @@ import tools.jackson.databind.json.JsonMapper;
 class PrepareTest {
     private static final Corpus.Mapping TEXT = new Corpus.Mapping(
             Template.parse("context", ""), Template.parse("text", "{text}"), Template.parse("thought", ""), "");
-    private static final Corpus.Mapping GSM8K = new Corpus.Mapping(
-            Template.parse("context", "{question}\n"),
-            Template.parse("text", "#### {answer|after:####|trim}"),
-            Template.parse("thought", "{answer|before:####|drop:<<[^>]*>>|trim}"),
-            "");
 
     @TempDir
     Path folder;
@@ -48,7 +44,7 @@ class PrepareTest {
                 corpus.toString(),
                 mapping,
                 true,
-                mapping == TEXT ? Optional.of(new Chunker(1, 3, 8)) : Optional.empty(),
+                Optional.of(new Chunker(1, 3, 8)),
                 Prepare.Duplicates.NEAR,
                 0.1,
                 Optional.empty(),
@@ -228,13 +224,13 @@ class PrepareTest {
 
     @Test
     void killedAndResumedItMakesTheSameFiles() throws IOException {
-        List<String> documents = documents(5000, 5);
-        documents.set(4000, documents.get(7));
+        List<String> documents = documents(3000, 5);
+        documents.set(2500, documents.get(7));
         Path corpus = lines("a.jsonl", documents);
         Prepared whole = prepare("whole", settings(corpus, TEXT));
         Map<String, String> expected = files(folder.resolve("whole"));
         assertThat(expected.size()).isGreaterThan(10);
-        for (int kill = 1; kill <= 14; kill++) {
+        for (int kill = 1; kill <= 8; kill++) {
             Path out = folder.resolve("killed");
             int[] left = {kill};
             for (boolean done = false; !done; ) {
@@ -370,15 +366,14 @@ class PrepareTest {
         }
     }
 
-    /** GSM8K as lines, as lines packed in two ways, and as parquet: the same tokenizer and the same shards, byte for byte. */
+    /** All of GSM8K by its preset, as lines, as lines packed in two ways, and as parquet: the same tokenizer and shards, byte for byte. */
     @Test
     void gsm8kGivesTheSameShardsInEveryFormat() throws IOException {
         Path given = Path.of(System.getProperty("subtext.root", "..")).resolve("../shared/data/gsm8k/train.jsonl");
         Assumptions.assumeTrue(Files.exists(given), given + " is not there: skipped");
-        List<String> records = Files.readAllLines(given).subList(0, 2000);
-        byte[] lines = (String.join("\n", records) + "\n").getBytes(StandardCharsets.UTF_8);
+        byte[] lines = Files.readAllBytes(given);
         Map<String, Path> formats = new LinkedHashMap<>();
-        formats.put("jsonl", Files.write(folder.resolve("g.jsonl"), lines));
+        formats.put("jsonl", given);
         try (OutputStream gz = new GZIPOutputStream(Files.newOutputStream(folder.resolve("g.jsonl.gz")))) {
             gz.write(lines);
         }
@@ -388,7 +383,7 @@ class PrepareTest {
         }
         formats.put("zst", folder.resolve("g.jsonl.zst"));
         List<Map<String, String>> fields = new ArrayList<>();
-        for (String record : records) {
+        for (String record : Files.readAllLines(given)) {
             JsonNode node = JsonMapper.shared().readTree(record);
             Map<String, String> row = new HashMap<>();
             row.put("question", node.get("question").asString());
@@ -400,16 +395,32 @@ class PrepareTest {
                 ParquetFile.write(
                         folder.resolve("g.parquet"),
                         ParquetFile.Codec.SNAPPY,
-                        300,
+                        1000,
                         ParquetFile.columns(fields, "question", "answer")));
         Map<String, String> first = null;
         for (Map.Entry<String, Path> format : formats.entrySet()) {
-            Prepared prepared = prepare("of-" + format.getKey(), settings(format.getValue(), GSM8K));
-            assertThat(prepared.statistics().records()).isEqualTo(2000);
-            Map<String, String> files = files(folder.resolve("of-" + format.getKey()));
+            Path out = folder.resolve("of-" + format.getKey());
+            Prepared prepared = PrepareRun.start(
+                    RunConfig.preset("gsm8k-small")
+                            .with("corpus.path", format.getValue().toString()),
+                    out,
+                    Prepare.Duplicates.NEAR,
+                    0.03,
+                    progress -> {});
+            Prepared.Statistics statistics = prepared.statistics();
+            assertThat(statistics.records()).as(format.getKey()).isEqualTo(7473);
+            assertThat(statistics.bad()).isZero();
+            assertThat(statistics.train().documents()
+                            + statistics.heldOut().documents()
+                            + statistics.exactDuplicates()
+                            + statistics.nearDuplicates())
+                    .as("every record is somewhere")
+                    .isEqualTo(7473);
+            Map<String, String> files = files(out);
             first = first == null ? files : first;
             assertThat(files).as(format.getKey()).isEqualTo(first);
         }
-        assertThat(first.size()).isGreaterThan(5);
+        assertThat(first.keySet())
+                .containsExactly("held-out/shard-00000.tok", Prepared.TOKENIZER, "train/shard-00000.tok");
     }
 }
