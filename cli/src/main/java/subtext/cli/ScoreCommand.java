@@ -28,6 +28,7 @@ import tools.jackson.databind.json.JsonMapper;
         footerHeading = "%nExamples:%n",
         footer = {
             "  subtext score --model stories260K --text \"Once upon a time\"",
+            "  subtext score --model stories260K --prompt \"Once upon a\" --text \" time\"",
             "  subtext score --model stories260K --file story.txt --json"
         })
 final class ScoreCommand implements Callable<Integer> {
@@ -39,6 +40,13 @@ final class ScoreCommand implements Callable<Integer> {
 
     @ArgGroup(multiplicity = "1")
     Source source;
+
+    @Option(
+            names = "--prompt",
+            paramLabel = "TEXT",
+            defaultValue = "",
+            description = "Text that stands before it and is not scored. Default: the beginning of a text.")
+    String prompt;
 
     @Option(
             names = "--json",
@@ -73,8 +81,9 @@ final class ScoreCommand implements Callable<Integer> {
                     (source.file == null ? "--text" : source.file.toString()) + " is empty: nothing to score");
         }
         try (Engine engine = model.open()) {
-            Engine.ScoredText scored = engine.score(text);
+            Engine.ScoredText scored = prompt.isEmpty() ? engine.score(text) : engine.score(prompt, text);
             double[] logProbs = scored.score().logProbs();
+            int unscored = scored.tokens().size() - logProbs.length;
             double sum = scored.score().sum();
             int characters = text.codePointCount(0, text.length());
             double perToken = logProbs.length == 0 ? 0 : -sum / logProbs.length;
@@ -90,7 +99,7 @@ final class ScoreCommand implements Callable<Integer> {
                 out.println(JsonMapper.shared().writeValueAsString(tree));
             } else {
                 for (int i = 0; i < logProbs.length; i++) {
-                    int id = scored.tokens().at(i + 1);
+                    int id = scored.tokens().at(unscored + i);
                     out.printf("%10.4f  %6d  %s%n", logProbs[i], id, visible(engine, id));
                 }
                 out.printf(

@@ -53,7 +53,7 @@ public final class Engine implements AutoCloseable {
      * What a text's tokens cost.
      *
      * @param tokens with {@code <bos>} in front where a text begins with it
-     * @param score log-probabilities of all tokens but the first
+     * @param score log-probabilities of the last of them: of all but the first, or of those behind a prefix
      */
     public record ScoredText(Tokens tokens, Score score) {}
 
@@ -177,14 +177,19 @@ public final class Engine implements AutoCloseable {
         }
     }
 
-    /** log p(continuation | prefix) in nats, tokenised apart. */
+    /** log p(continuation | prefix) in nats, tokenised apart. An empty prefix is the beginning of a text. */
     public double logProb(String prefix, String continuation) {
+        return score(prefix, continuation).score().sum();
+    }
+
+    /** The log-probability of each token of a text that goes on from a prefix, tokenised apart. */
+    public ScoredText score(String prefix, String continuation) {
         Tokens before = start(prefix);
-        Tokens after = tokenizer.encode(continuation);
-        return scorer(Math.max(before.size(), after.size()))
+        Tokens after = prefix.isEmpty() ? tokenizer.encode(continuation) : tokenizer.encodeContinuation(continuation);
+        Score score = scorer(Math.max(before.size(), after.size()))
                 .score(before, List.of(after))
-                .getFirst()
-                .sum();
+                .getFirst();
+        return new ScoredText(Tokens.concat(before, after), score);
     }
 
     /** The log-probability of each token of a text. */

@@ -228,15 +228,24 @@ public final class BpeTokenizer implements Tokenizer {
      */
     @Override
     public Tokens encode(String text) {
+        return encode(text, Place.FIRST);
+    }
+
+    @Override
+    public Tokens encodeContinuation(String text) {
+        return encode(text, Place.CONTINUED);
+    }
+
+    private Tokens encode(String text, Place beginning) {
         checkSurrogates(text);
         Encoding encoding = new Encoding(text.length() / 2 + 8);
         if (literals == null) {
-            encoding.stretch(text, true);
+            encoding.stretch(text, beginning);
         } else {
             literals.each(text, new Literals.Sink() {
                 @Override
                 public void text(String stretch, int at) {
-                    encoding.stretch(stretch, at == 0);
+                    encoding.stretch(stretch, at == 0 ? beginning : Place.LATER);
                 }
 
                 @Override
@@ -259,6 +268,16 @@ public final class BpeTokenizer implements Tokenizer {
         }
     }
 
+    /** Where a stretch of text between literals stands. */
+    private enum Place {
+        /** At the beginning of a text. */
+        FIRST,
+        /** At the beginning of what goes on from other text. */
+        CONTINUED,
+        /** Behind a literal. */
+        LATER
+    }
+
     /** One text on its way to ids, with the words already met. */
     private final class Encoding {
         private final Ints out;
@@ -269,23 +288,26 @@ public final class BpeTokenizer implements Tokenizer {
         }
 
         /** Text between literals. */
-        void stretch(String text, boolean first) {
+        void stretch(String text, Place place) {
             if (text.isEmpty()) {
                 return;
             }
-            cut(spaced(rules.nfc() ? Composition.nfc(text) : text, first), 0);
+            cut(spaced(rules.nfc() ? Composition.nfc(text) : text, place), 0);
         }
 
-        private String spaced(String text, boolean first) {
+        private String spaced(String text, Place place) {
             Spaces spaces = rules.spaces();
             String marked = spaces.marked() ? text.replace(' ', SPACE_MARK) : text;
+            if (place == Place.CONTINUED) {
+                return marked;
+            }
             boolean none = marked.charAt(0) != (spaces.marked() ? SPACE_MARK : ' ');
             return switch (spaces) {
                 case PLAIN, MARKED -> marked;
                 case PLAIN_BEHIND_ONE -> none ? " " + marked : marked;
                 case MARKED_BEHIND_ONE -> SPACE_MARK + marked;
                 case MARKED_BEHIND_ONE_IF_NONE -> none ? SPACE_MARK + marked : marked;
-                case MARKED_BEHIND_FIRST -> none && first ? SPACE_MARK + marked : marked;
+                case MARKED_BEHIND_FIRST -> none && place == Place.FIRST ? SPACE_MARK + marked : marked;
             };
         }
 
@@ -397,12 +419,17 @@ public final class BpeTokenizer implements Tokenizer {
 
     @Override
     public TextStream stream() {
-        return new Decoding(false);
+        return new Decoding(false, rules.stripsSpace());
+    }
+
+    @Override
+    public TextStream continuationStream() {
+        return new Decoding(false, false);
     }
 
     @Override
     public String show(Tokens tokens) {
-        Decoding decoding = new Decoding(true);
+        Decoding decoding = new Decoding(true, rules.stripsSpace());
         StringBuilder text = new StringBuilder();
         for (int i = 0; i < tokens.size(); i++) {
             text.append(decoding.add(tokens.at(i)));
@@ -416,6 +443,7 @@ public final class BpeTokenizer implements Tokenizer {
      */
     private final class Decoding implements TextStream {
         private final boolean spelled;
+        private final boolean strips;
         private final CharsetDecoder utf8 = StandardCharsets.UTF_8
                 .newDecoder()
                 .onMalformedInput(CodingErrorAction.REPLACE)
@@ -424,8 +452,9 @@ public final class BpeTokenizer implements Tokenizer {
         private int held;
         private boolean begun;
 
-        Decoding(boolean spelled) {
+        Decoding(boolean spelled, boolean strips) {
             this.spelled = spelled;
+            this.strips = strips;
         }
 
         @Override
@@ -500,7 +529,7 @@ public final class BpeTokenizer implements Tokenizer {
                 return text;
             }
             begun = true;
-            return rules.stripsSpace() && text.charAt(0) == ' ' ? text.substring(1) : text;
+            return strips && text.charAt(0) == ' ' ? text.substring(1) : text;
         }
     }
 

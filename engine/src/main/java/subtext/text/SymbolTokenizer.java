@@ -64,8 +64,18 @@ public final class SymbolTokenizer implements Tokenizer {
     }
 
     @Override
+    public Tokens encodeContinuation(String text) {
+        return encode(text);
+    }
+
+    @Override
     public TextStream stream() {
         return new Joining(false);
+    }
+
+    @Override
+    public TextStream continuationStream() {
+        return stream();
     }
 
     @Override

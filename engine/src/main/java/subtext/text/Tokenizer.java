@@ -16,13 +16,29 @@ public sealed interface Tokenizer permits BpeTokenizer, SymbolTokenizer {
      */
     Tokens encode(String text);
 
+    /**
+     * The ids of a text that goes on from another text or stands behind a control token: {@link #encode}, but without the space that some
+     * tokenizers, such as Llama 2's, put before a text.
+     *
+     * @throws subtext.bindings.EngineException.InvalidInput as {@link #encode}
+     */
+    Tokens encodeContinuation(String text);
+
     /** The text of ids; control tokens have none. */
     default String decode(Tokens tokens) {
         return drain(stream(), tokens);
     }
 
+    /** The text of ids from {@link #encodeContinuation}: a space at its beginning stays. */
+    default String decodeContinuation(Tokens tokens) {
+        return drain(continuationStream(), tokens);
+    }
+
     /** {@link #decode} id by id. */
     TextStream stream();
+
+    /** {@link #decodeContinuation} id by id. */
+    TextStream continuationStream();
 
     /** One more than the largest id. */
     int vocabulary();

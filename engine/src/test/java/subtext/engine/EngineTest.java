@@ -25,6 +25,7 @@ import subtext.model.PackedBatch;
 import subtext.testing.TestDevice;
 import subtext.text.BpeTokenizer;
 import subtext.text.BpeTrainer;
+import subtext.text.TokenizerStyle;
 import subtext.text.Tokens;
 
 /** The front door on a small saved model: what an embedding program relies on. */
@@ -97,6 +98,30 @@ class EngineTest {
             assertThat(engine.logProb("two plus two is", " four"))
                     .isEqualTo(scored.score().sum(all.size() - 1 - continued, all.size() - 1));
             assertThat(engine.logProb("two", "")).isZero();
+        }
+    }
+
+    /** Llama 2's tokenizer puts a space before a text, which does not come between a text and what goes on from it. */
+    @Test
+    void aContinuationIsGivenNoSpace() throws IOException {
+        BpeTokenizer llama2 = new BpeTrainer(TokenizerStyle.LLAMA2)
+                .add("two plus two is four and four plus four is eight ".repeat(9))
+                .train(290);
+        config = config.withVocabulary(llama2.vocabulary());
+        HuggingFace.save(folder, config, llama2, TestDevice.weights(config, 3), DType.F32);
+        try (Engine engine = open()) {
+            Engine.ScoredText whole = engine.score("two plus two is four");
+            Engine.ScoredText apart = engine.score("two plus two is", " four");
+            assertThat(apart.tokens()).isEqualTo(whole.tokens());
+            int continued = apart.score().logProbs().length;
+            assertThat(continued).isLessThan(whole.score().logProbs().length);
+            assertThat(apart.score().sum())
+                    .isEqualTo(whole.score()
+                            .sum(
+                                    whole.tokens().size() - 1 - continued,
+                                    whole.tokens().size() - 1));
+            assertThat(engine.score("", "two plus").tokens())
+                    .isEqualTo(engine.score("two plus").tokens());
         }
     }
 

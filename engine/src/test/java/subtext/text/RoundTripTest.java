@@ -88,6 +88,38 @@ class RoundTripTest {
         };
     }
 
+    /** Cut anywhere, a text comes back from its pieces: only the first is treated as the beginning of a text. */
+    @Test
+    void piecesOfATextComeBackAsTheText() {
+        TokenizerStyle[] styles = TokenizerStyle.values();
+        for (int i = 0; i < 20_000; i++) {
+            TokenizerStyle style = styles[i % styles.length];
+            BpeTokenizer tokenizer = TOKENIZERS.get(style);
+            String text = RandomText.of(i);
+            int at = Philox.below(i, 5002, text.length() + 1);
+            at -= at > 0 && at < text.length() && Character.isLowSurrogate(text.charAt(at)) ? 1 : 0;
+            String first = text.substring(0, at);
+            String rest = text.substring(at);
+            String composed = style == TokenizerStyle.QWEN2 ? expected(style, rest) : rest;
+            Tokens continued = tokenizer.encodeContinuation(rest);
+            if (!tokenizer.decodeContinuation(continued).equals(composed)) {
+                throw new AssertionError("seed " + i + ", " + style + ": [" + rest + "] came back as ["
+                        + tokenizer.decodeContinuation(continued) + "]");
+            }
+            if (!first.isEmpty()) {
+                String back = tokenizer.decode(Tokens.concat(tokenizer.encode(first), continued));
+                if (!back.equals(expected(style, first) + composed)) {
+                    throw new AssertionError("seed " + i + ", " + style + ": [" + first + "] and [" + rest
+                            + "] came back as [" + back + "]");
+                }
+            }
+        }
+        BpeTokenizer llama2 = TOKENIZERS.get(TokenizerStyle.LLAMA2);
+        assertThat(Tokens.concat(llama2.encode("the cat"), llama2.encodeContinuation(" sat.")))
+                .as("cut between words, the ids of the whole")
+                .isEqualTo(llama2.encode("the cat sat."));
+    }
+
     @Test
     void spacesMarksAndNamesOfBytesAreTextInEveryStyle() {
         for (TokenizerStyle style : TokenizerStyle.values()) {

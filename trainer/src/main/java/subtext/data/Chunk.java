@@ -1,5 +1,7 @@
 package subtext.data;
 
+import java.util.List;
+import subtext.text.Tokenizer;
 import subtext.text.Tokens;
 
 /**
@@ -8,4 +10,10 @@ import subtext.text.Tokens;
  * @param text the ids of the text itself, no control token among them
  * @param latent true if the chunk takes a thought; false for a chunk that stays as it is, such as the question of a problem
  */
-public record Chunk(Tokens text, boolean latent) {}
+public record Chunk(Tokens text, boolean latent) {
+    /** The next piece of a document's text: the first begins like any text, each other one goes on from what stands before it. */
+    public static void add(List<Chunk> document, Tokenizer tokenizer, String text, boolean latent) {
+        Tokens tokens = document.isEmpty() ? tokenizer.encode(text) : tokenizer.encodeContinuation(text);
+        document.add(new Chunk(tokens, latent));
+    }
+}

@@ -517,12 +517,12 @@ public final class Prepare {
         List<Chunk> chunks = new ArrayList<>();
         List<Optional<Annotated.Thought>> thoughts = new ArrayList<>();
         if (!found.context().isEmpty()) {
-            chunks.add(new Chunk(tokenizer.encode(found.context()), false));
+            Chunk.add(chunks, tokenizer, found.context(), false);
             thoughts.add(Optional.empty());
         }
         for (String text : texts(found)) {
-            chunks.add(new Chunk(tokenizer.encode(text), true));
-            thoughts.add(found.thought().map(z -> new Annotated.Thought(tokenizer.encode(z), 1f)));
+            Chunk.add(chunks, tokenizer, text, true);
+            thoughts.add(found.thought().map(z -> new Annotated.Thought(tokenizer.encodeContinuation(z), 1f)));
         }
         return new Annotated(new Document(id, chunks), thoughts);
     }

@@ -166,12 +166,12 @@ final class Materials {
             List<String> chunks = chunker.cut(told.text());
             thoughts.put(
                     told.id(),
-                    told.thoughts(chunks).stream().map(tokenizer::encode).toList());
-            return new Document(
-                    told.id(),
-                    chunks.stream()
-                            .map(chunk -> new Chunk(tokenizer.encode(chunk), true))
+                    told.thoughts(chunks).stream()
+                            .map(tokenizer::encodeContinuation)
                             .toList());
+            List<Chunk> encoded = new ArrayList<>();
+            chunks.forEach(chunk -> Chunk.add(encoded, tokenizer, chunk, true));
+            return new Document(told.id(), encoded);
         }
     }
 
@@ -249,7 +249,8 @@ final class Materials {
                 warm.stream()
                         .map(record -> Annotated.with(
                                 document(record, tokenizer),
-                                List.of(tokenizer.encode(record.thought().orElseThrow()))))
+                                List.of(tokenizer.encodeContinuation(
+                                        record.thought().orElseThrow()))))
                         .toList(),
                 rest.stream().map(record -> document(record, tokenizer)).toList(),
                 dev.stream().map(record -> document(record, tokenizer)).toList(),
@@ -261,9 +262,9 @@ final class Materials {
     private static Document document(Corpus.Record record, Tokenizer tokenizer) {
         List<Chunk> chunks = new ArrayList<>();
         if (!record.context().isEmpty()) {
-            chunks.add(new Chunk(tokenizer.encode(record.context()), false));
+            Chunk.add(chunks, tokenizer, record.context(), false);
         }
-        chunks.add(new Chunk(tokenizer.encode(record.text()), true));
+        Chunk.add(chunks, tokenizer, record.text(), true);
         return new Document(record.id(), chunks);
     }
 

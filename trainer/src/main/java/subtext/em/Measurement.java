@@ -15,6 +15,7 @@ import subtext.evaluate.Interval;
 import subtext.generate.Sample;
 import subtext.run.RunConfig;
 import subtext.text.ControlTokens;
+import subtext.text.Tokenizer;
 import subtext.text.Tokens;
 
 /**
@@ -189,9 +190,14 @@ final class Measurement {
     }
 
     private long characters(Question question) {
-        return material.textual()
-                ? material.tokenizer().decode(question.text()).length()
-                : question.text().size();
+        if (!material.textual()) {
+            return question.text().size();
+        }
+        Tokenizer tokenizer = material.tokenizer();
+        return (question.chunk() == 0
+                        ? tokenizer.decode(question.text())
+                        : tokenizer.decodeContinuation(question.text()))
+                .length();
     }
 
     private static EmReport.Bound bound(Interval interval) {

@@ -300,9 +300,9 @@ public final class TrainRun {
     private static Document document(Corpus.Record record, Tokenizer tokenizer) {
         List<Chunk> chunks = new ArrayList<>();
         if (!record.context().isEmpty()) {
-            chunks.add(new Chunk(tokenizer.encode(record.context()), false));
+            Chunk.add(chunks, tokenizer, record.context(), false);
         }
-        chunks.add(new Chunk(tokenizer.encode(record.text()), true));
+        Chunk.add(chunks, tokenizer, record.text(), true);
         return new Document(record.id(), chunks);
     }
 }

@@ -28,6 +28,8 @@ import subtext.io.Digest;
 import subtext.random.Draws;
 import subtext.run.RunConfig;
 import subtext.testing.ParquetFile;
+import subtext.text.BpeTrainer;
+import subtext.text.TokenizerStyle;
 import subtext.text.Tokens;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -131,6 +133,34 @@ class PrepareTest {
                         prepared.tokenizer().decode(annotated.document().text()))
                 .toList();
         assertThat(train).isEqualTo(documents.stream().filter(train::contains).toList());
+    }
+
+    /** Llama 2's tokenizer puts a space before a text: before the first chunk of a document, and not between two. */
+    @Test
+    void chunksAreTheTextWhereATokenizerPutsASpaceBeforeIt() throws IOException {
+        List<String> documents = documents(60, 21);
+        BpeTrainer trainer = new BpeTrainer(TokenizerStyle.LLAMA2);
+        documents.forEach(trainer::add);
+        Prepare.Settings s = settings(lines("a.jsonl", documents), TEXT);
+        Prepared prepared = prepare(
+                "out",
+                new Prepare.Settings(
+                        s.corpus(),
+                        s.mapping(),
+                        true,
+                        s.chunker(),
+                        s.duplicates(),
+                        0,
+                        Optional.of(trainer.train(500)),
+                        0,
+                        s.shardBytes()));
+        assertThat(prepared.train())
+                .extracting(annotated ->
+                        prepared.tokenizer().decode(annotated.document().text()))
+                .isEqualTo(documents);
+        assertThat(prepared.train())
+                .as("of several chunks")
+                .anyMatch(annotated -> annotated.document().chunks().size() > 2);
     }
 
     @Test
