@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -56,7 +57,7 @@ final class TokenizerCommand implements Runnable {
     @Command(
             name = "train",
             description =
-                    "Learns a byte-pair encoding from a corpus. The same corpus gives the same file, to the byte.",
+                    "Learns a byte-pair encoding from a corpus, in bounded memory. The same corpus gives the same file, to the byte.",
             mixinStandardHelpOptions = true,
             footerHeading = "%nExamples:%n",
             footer = {
@@ -69,9 +70,10 @@ final class TokenizerCommand implements Runnable {
 
         @Parameters(
                 arity = "1..*",
-                paramLabel = "FILE",
-                description = "Corpus: JSON lines (.jsonl) or plain text (.txt), plain or with .gz.")
-        List<Path> files;
+                paramLabel = "CORPUS",
+                description =
+                        "Files (JSON lines, parquet or plain text; .gz and .zst are unpacked), folders of such files, or globs.")
+        List<String> corpora;
 
         @Option(names = "--out", required = true, paramLabel = "FILE", description = "The tokenizer.json to write.")
         Path out;
@@ -135,25 +137,25 @@ final class TokenizerCommand implements Runnable {
             Template template = Template.parse("--text", text);
             Template none = Template.parse("", "");
             BpeTrainer trainer = new BpeTrainer(style);
+            long[] characters = {0};
             long documents = 0;
-            long characters = 0;
-            int skipped = 0;
-            String problem = "";
-            for (Path file : files) {
-                Corpus corpus =
-                        Corpus.read(file, new Corpus.Mapping(none, template, none, ""), badRecords == Policy.SKIP);
-                for (Corpus.Record record : corpus.records()) {
-                    trainer.add(record.text());
-                    documents++;
-                    characters += record.text().length();
-                }
-                skipped += corpus.skipped();
-                problem = problem.isEmpty() ? corpus.firstProblem() : problem;
+            Corpus.Bad bad = new Corpus.Bad(badRecords == Policy.SKIP);
+            for (String corpus : corpora) {
+                documents += Corpus.stream(corpus, new Corpus.Mapping(none, template, none, ""), bad, found -> {
+                    trainer.add(found.text());
+                    characters[0] += found.text().length();
+                    return Optional.empty();
+                });
             }
-            if (skipped > 0) {
-                spec.commandLine()
-                        .getErr()
-                        .println("subtext: left out " + skipped + " bad records, the first: " + problem);
+            PrintWriter err = spec.commandLine().getErr();
+            if (bad.count() > 0) {
+                err.println("subtext: left out " + bad.count() + " bad records, the first: "
+                        + bad.problems().getFirst());
+            }
+            if (trainer.forgotten() > 0) {
+                err.printf(
+                        "subtext: there are more than %,d different words; those met up to %,d times may have been left out%n",
+                        BpeTrainer.MOST_WORDS, trainer.forgotten());
             }
             BpeTokenizer tokenizer = trainer.train(vocabulary);
             if (out.toAbsolutePath().getParent() != null) {
@@ -168,19 +170,17 @@ final class TokenizerCommand implements Runnable {
                 tree.put("style", style.toString());
                 tree.put("vocabulary", tokenizer.vocabulary());
                 tree.put("documents", documents);
-                tree.put("skipped", skipped);
-                tree.put("characters", characters);
+                tree.put("skipped", bad.count());
+                tree.put("characters", characters[0]);
                 tree.put("sha256", digest);
                 console.println(JsonMapper.shared().writeValueAsString(tree));
             } else {
                 console.printf(
                         "%s: %d ids (%s) from %d documents, %d characters%n  sha256 %s%n",
-                        out, tokenizer.vocabulary(), style.description(), documents, characters, digest);
+                        out, tokenizer.vocabulary(), style.description(), documents, characters[0], digest);
                 if (tokenizer.vocabulary() < vocabulary) {
-                    spec.commandLine()
-                            .getErr()
-                            .println("subtext: no pair of neighbours occurs twice any more: " + tokenizer.vocabulary()
-                                    + " ids, not " + vocabulary);
+                    err.println("subtext: no pair of neighbours occurs twice any more: " + tokenizer.vocabulary()
+                            + " ids, not " + vocabulary);
                 }
             }
             return ExitCode.OK.code();

@@ -2,6 +2,7 @@ package subtext.text;
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -17,10 +18,14 @@ import subtext.bindings.EngineException;
  * their counts alone; of equally frequent pairs the one of lower ids is taken. Control tokens get ids 0 to 5, bytes 6 to 261, in a style
  * over characters then these, and merges the rest.
  *
+ * <p>Memory is bounded, whatever the texts: of more than {@value #MOST_WORDS} different words the rarest are forgotten while counting, and
+ * the result is then one of the texts and their order.
+ *
  * <p>Characters are taken from the most frequent on, until they cover 99.95 % of the text or half of the vocabulary; the others are
  * written in bytes, and bytes are never merged there.
  *
  * @see <a href="https://arxiv.org/abs/1508.07909">Sennrich et al. 2016</a>
+ * @see <a href="https://www.vldb.org/conf/2002/S10P03.pdf">Manku &amp; Motwani 2002</a>, for counting with a bound
  */
 public final class BpeTrainer {
     /** The smallest vocabulary: control tokens and bytes. */
@@ -32,8 +37,13 @@ public final class BpeTrainer {
     /** Of a thousand-and-a-half characters one is left to bytes. */
     private static final double COVERAGE = 0.9995;
 
+    /** Different words that are counted at once, at most: some 300 MB of them and their pairs while merges are learnt. */
+    public static final int MOST_WORDS = 1 << 19;
+
     private final TokenizerStyle style;
-    private final TreeMap<String, Long> words = new TreeMap<>();
+    private final int mostWords;
+    private final Map<String, long[]> words = new HashMap<>();
+    private long forgotten;
 
     /** Over bytes, as GPT-2; with no text yet. */
     public BpeTrainer() {
@@ -42,7 +52,12 @@ public final class BpeTrainer {
 
     /** In the style of a family; with no text yet. */
     public BpeTrainer(TokenizerStyle style) {
+        this(style, MOST_WORDS);
+    }
+
+    BpeTrainer(TokenizerStyle style, int mostWords) {
         this.style = style;
+        this.mostWords = mostWords;
     }
 
     /**
@@ -60,10 +75,31 @@ public final class BpeTrainer {
         int at = 0;
         while (word.length() - at > LONGEST_WORD) {
             int end = at + LONGEST_WORD - (Character.isHighSurrogate(word.charAt(at + LONGEST_WORD - 1)) ? 1 : 0);
-            words.merge(word.substring(at, end), 1L, Long::sum);
+            countPart(word.substring(at, end));
             at = end;
         }
-        words.merge(word.substring(at), 1L, Long::sum);
+        countPart(word.substring(at));
+    }
+
+    private void countPart(String word) {
+        words.computeIfAbsent(word, key -> new long[1])[0]++;
+        if (words.size() > mostWords) {
+            // down to half: else each new word would go through all of them
+            while (words.size() > mostWords / 2) {
+                forgotten++;
+                words.values().removeIf(count -> count[0] <= forgotten);
+            }
+        }
+    }
+
+    /** Different words in mind. */
+    int words() {
+        return words.size();
+    }
+
+    /** A word met up to so many times may have been forgotten; 0: none was. */
+    public long forgotten() {
+        return forgotten;
     }
 
     /**
@@ -86,13 +122,14 @@ public final class BpeTrainer {
                 pieces.add(character);
             }
         }
-        return new Learning(style, words, pieces, characters).learn(vocabulary - SMALLEST - characters.size());
+        return new Learning(style, new TreeMap<>(words), pieces, characters)
+                .learn(vocabulary - SMALLEST - characters.size());
     }
 
     private List<String> frequentCharacters(int most) {
         TreeMap<String, Long> counts = new TreeMap<>();
-        words.forEach(
-                (word, count) -> word.codePoints().forEach(c -> counts.merge(Character.toString(c), count, Long::sum)));
+        words.forEach((word, count) ->
+                word.codePoints().forEach(c -> counts.merge(Character.toString(c), count[0], Long::sum)));
         List<Map.Entry<String, Long>> sorted = new ArrayList<>(counts.entrySet());
         sorted.sort(Map.Entry.<String, Long>comparingByValue().reversed().thenComparing(Map.Entry.comparingByKey()));
         double total = sorted.stream().mapToDouble(Map.Entry::getValue).sum();
@@ -113,7 +150,7 @@ public final class BpeTrainer {
         private final List<int[]> symbols = new ArrayList<>();
         private final List<Long> counts = new ArrayList<>();
         private final Map<Long, Long> pairCounts = new HashMap<>();
-        private final Map<Long, Set<Integer>> pairWords = new HashMap<>();
+        private final Map<Long, Places> pairWords = new HashMap<>();
         private final PriorityQueue<Candidate> queue = new PriorityQueue<>();
         private final TokenizerStyle style;
         private final List<String> pieces;
@@ -129,7 +166,7 @@ public final class BpeTrainer {
 
         Learning(
                 TokenizerStyle style,
-                TreeMap<String, Long> words,
+                TreeMap<String, long[]> words,
                 List<String> pieces,
                 Map<String, Integer> characters) {
             this.style = style;
@@ -137,8 +174,8 @@ public final class BpeTrainer {
             this.characters = characters;
             words.forEach((word, count) -> {
                 symbols.add(symbols(word));
-                counts.add(count);
-                count(symbols.size() - 1, count);
+                counts.add(count[0]);
+                count(symbols.size() - 1, count[0]);
             });
             pairCounts.forEach((pair, count) -> queue.add(new Candidate(count, pair)));
         }
@@ -185,7 +222,7 @@ public final class BpeTrainer {
 
         private void merge(long pair, int left, int right, int merged) {
             Set<Long> touched = new HashSet<>();
-            for (int word : pairWords.remove(pair)) {
+            for (int word : pairWords.remove(pair).distinct()) {
                 long count = counts.get(word);
                 int[] old = symbols.get(word);
                 for (int i = 0; i + 1 < old.length; i++) {
@@ -205,7 +242,7 @@ public final class BpeTrainer {
                     ids[size++] = here ? merged : old[i];
                     i += here ? 1 : 0;
                 }
-                symbols.set(word, java.util.Arrays.copyOf(ids, size));
+                symbols.set(word, Arrays.copyOf(ids, size));
                 touched.addAll(count(word, count));
             }
             pairCounts.remove(pair);
@@ -226,7 +263,7 @@ public final class BpeTrainer {
                 }
                 long p = pair(ids[i], ids[i + 1]);
                 pairCounts.merge(p, count, Long::sum);
-                pairWords.computeIfAbsent(p, key -> new HashSet<>()).add(word);
+                pairWords.computeIfAbsent(p, key -> new Places()).add(word);
                 pairs.add(p);
             }
             return pairs;
@@ -239,6 +276,26 @@ public final class BpeTrainer {
 
         private static long pair(int left, int right) {
             return (long) left << 32 | right;
+        }
+    }
+
+    /** Words that a pair occurs in, or did; one may be there more than once. */
+    private static final class Places {
+        private int[] words = new int[2];
+        private int size;
+
+        void add(int word) {
+            if (size > 0 && words[size - 1] == word) {
+                return;
+            }
+            if (size == words.length) {
+                words = Arrays.copyOf(words, size + size / 2 + 1);
+            }
+            words[size++] = word;
+        }
+
+        int[] distinct() {
+            return Arrays.stream(words, 0, size).sorted().distinct().toArray();
         }
     }
 }

@@ -30,6 +30,35 @@ class TokenizerTest {
     @TempDir
     private Path folder;
 
+    /** Twenty thousand words, few of them often: what is kept in mind stays within its bound, and the frequent words are learnt. */
+    @Test
+    void countingIsBoundedAndKeepsWhatIsFrequent() {
+        int most = 1000;
+        BpeTrainer bounded = new BpeTrainer(TokenizerStyle.GPT2, most);
+        BpeTrainer whole = new BpeTrainer();
+        StringBuilder frequent = new StringBuilder();
+        for (int i = 0; i < 50; i++) {
+            frequent.append(" often").append((char) ('a' + i % 26)).append((char) ('a' + i / 26));
+        }
+        for (int i = 0; i < 500; i++) {
+            StringBuilder rare = new StringBuilder();
+            for (int w = 0; w < 40; w++) {
+                rare.append(" x")
+                        .append(Long.toString(Philox.key(i, w) >>> 8, 36).replaceAll("[0-9]", "q"));
+            }
+            bounded.add(frequent.toString()).add(rare.toString());
+            whole.add(frequent.toString()).add(rare.toString());
+            assertThat(bounded.words()).isLessThanOrEqualTo(most);
+        }
+        assertThat(whole.words()).as("far more than the bound").isGreaterThan(15 * most);
+        assertThat(whole.forgotten()).isZero();
+        assertThat(bounded.forgotten()).isPositive().isLessThan(40);
+        BpeTokenizer tokenizer = bounded.train(400);
+        for (String word : frequent.toString().substring(1).split(" ")) {
+            assertThat(tokenizer.encode(" " + word).size()).as(word).isEqualTo(1);
+        }
+    }
+
     @Test
     void mergesGoByRankThenFromTheLeft() {
         // ids 0, 1, 2 are a, b, c: "b b" comes before "a b" before "ab b"
