@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -296,12 +297,25 @@ class HuggingFaceTest {
         refused("two.safetensors", "past the");
     }
 
+    private static long slowest;
+
+    @AfterAll
+    static void say() {
+        System.out.printf("bad model folders: the slowest refusal took %.1f ms%n", slowest * 1e-6);
+    }
+
     private void refused(String... named) {
+        long from = System.nanoTime();
         var thrown = assertThatThrownBy(() -> HuggingFace.load(folder)).isInstanceOf(EngineException.CorruptFile.class);
         for (String part : named) {
             thrown.hasMessageContaining(part);
         }
         thrown.message().matches(m -> m.lines().count() == 1, "is one line");
+        long nanos = System.nanoTime() - from;
+        assertThat(nanos)
+                .as("100 ms are wanted; a busy machine must not fail it")
+                .isLessThan(2_000_000_000L);
+        slowest = Math.max(slowest, nanos);
     }
 
     /** The same weights as two shards and an index. */

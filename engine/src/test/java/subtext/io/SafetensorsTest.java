@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -118,12 +119,25 @@ class SafetensorsTest {
     void refusesBrokenFilesByTheRule(String name, byte[] content, String rule) throws IOException {
         Path file = folder.resolve("broken.safetensors");
         Files.write(file, content);
+        long from = System.nanoTime();
         assertThatThrownBy(() -> Safetensors.open(file).close())
                 .isInstanceOf(EngineException.CorruptFile.class)
                 .hasMessageContaining(file.toString())
                 .hasMessageContaining(rule)
                 .message()
                 .matches(m -> m.lines().count() == 1, "is one line");
+        long nanos = System.nanoTime() - from;
+        assertThat(nanos)
+                .as("100 ms are wanted; a busy machine must not fail it")
+                .isLessThan(2_000_000_000L);
+        slowest = Math.max(slowest, nanos);
+    }
+
+    private static long slowest;
+
+    @AfterAll
+    static void say() {
+        System.out.printf("bad safetensors files: the slowest refusal took %.1f ms%n", slowest * 1e-6);
     }
 
     @Test

@@ -111,6 +111,13 @@ public final class Prepare {
 
     private static final int PROGRESS_EVERY = 1000;
 
+    // what is in the folder, beside what Prepared names
+    private static final String LOCK = ".lock";
+    private static final String PLAN = "plan.json";
+    private static final String SCAN = "scan";
+    private static final String TRAIN = "train";
+    private static final String HELD_OUT_PART = "held-out";
+
     private static final JsonMapper JSON =
             JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
 
@@ -119,6 +126,7 @@ public final class Prepare {
     private final Consumer<Progress> listener;
     private final List<Path> files;
     private final int threads = Runtime.getRuntime().availableProcessors();
+    private boolean folderIsNew;
 
     private Prepare(Path out, Settings settings, Consumer<Progress> listener) {
         this.out = out;
@@ -137,9 +145,11 @@ public final class Prepare {
     public static Prepared run(Path out, Settings settings, Consumer<Progress> listener) {
         Prepare prepare = new Prepare(out, settings, listener);
         try {
+            prepare.refuseForeign();
+            prepare.folderIsNew = !Files.exists(out);
             AtomicFiles.createDirectories(out);
-            try (FileChannel channel = FileChannel.open(
-                            out.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            try (FileChannel channel =
+                            FileChannel.open(out.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
                     FileLock lock = lock(channel)) {
                 if (lock == null) {
                     throw new EngineException.InvalidConfig(out + ": another process is preparing here");
@@ -164,7 +174,16 @@ public final class Prepare {
         if (Prepared.isAt(out)) {
             return Prepared.open(out);
         }
-        Path scanFolder = out.resolve("scan");
+        try {
+            return make();
+        } catch (EngineException.InvalidInput | EngineException.InvalidConfig e) {
+            discard();
+            throw e;
+        }
+    }
+
+    private Prepared make() throws IOException {
+        Path scanFolder = out.resolve(SCAN);
         Scan scan = scan(scanFolder);
         Drops drops = drops(scanFolder, scan);
         Tokenizer tokenizer = tokenizer(scan, drops);
@@ -174,7 +193,36 @@ public final class Prepare {
         return Prepared.open(out);
     }
 
+    /**
+     * Takes away what was made of a corpus that is refused: whatever cures it, a mended file or another setting, makes the plan another
+     * one. The plan goes last, so that a folder half cleared is still one of ours.
+     */
+    private void discard() throws IOException {
+        for (String part : List.of(SCAN, TRAIN, HELD_OUT_PART)) {
+            delete(out.resolve(part));
+        }
+        Files.deleteIfExists(out.resolve(Prepared.TOKENIZER));
+        Files.deleteIfExists(out.resolve(PLAN));
+        Files.deleteIfExists(out.resolve(LOCK));
+        if (folderIsNew) {
+            Files.delete(out);
+        }
+    }
+
     // ---- the plan: what the folder is for
+
+    /** A folder with files in it that prepare did not begin gets nothing, not even a lock. */
+    private void refuseForeign() throws IOException {
+        if (!Files.isDirectory(out) || Files.exists(out.resolve(PLAN))) {
+            return;
+        }
+        try (Stream<Path> there = Files.list(out)) {
+            if (there.anyMatch(path -> !path.getFileName().toString().startsWith("."))) {
+                throw new EngineException.InvalidConfig(
+                        out + " is not empty and was not begun by prepare; name another folder");
+            }
+        }
+    }
 
     /** Says in the folder what is prepared there, or sees that it is this. */
     private void claim() throws IOException {
@@ -203,7 +251,7 @@ public final class Prepare {
                         : "trained, " + settings.vocabulary() + " ids");
         plan.put("shardBytes", settings.shardBytes());
         JsonNode now = JSON.valueToTree(plan);
-        Path file = out.resolve("plan.json");
+        Path file = out.resolve(PLAN);
         if (Files.exists(file)) {
             JsonNode before = JSON.readTree(Files.readString(file));
             for (String key : plan.keySet()) {
@@ -216,12 +264,6 @@ public final class Prepare {
                 }
             }
             return;
-        }
-        try (Stream<Path> there = Files.list(out)) {
-            if (there.anyMatch(path -> !path.getFileName().toString().startsWith("."))) {
-                throw new EngineException.InvalidConfig(
-                        out + " is not empty and was not begun by prepare; name another folder");
-            }
         }
         AtomicFiles.write(file, JSON.writeValueAsString(plan) + "\n");
     }
@@ -404,8 +446,8 @@ public final class Prepare {
         long[] characters = new long[2];
         long[] kept = new long[2];
         int[] record = {0};
-        try (ShardWriter train = shards("train", tokenizer, digest);
-                ShardWriter heldOut = shards("held-out", tokenizer, digest);
+        try (ShardWriter train = shards(TRAIN, tokenizer, digest);
+                ShardWriter heldOut = shards(HELD_OUT_PART, tokenizer, digest);
                 Ordered<Numbered, Written> work = new Ordered<>(
                         threads,
                         UNDER_WAY,
@@ -452,8 +494,8 @@ public final class Prepare {
             train.end(record[0]);
             heldOut.end(record[0]);
         }
-        Prepared.Part trained = part("train", characters[0]);
-        Prepared.Part held = part("held-out", characters[1]);
+        Prepared.Part trained = part(TRAIN, characters[0]);
+        Prepared.Part held = part(HELD_OUT_PART, characters[1]);
         if (trained.documents() == 0) {
             throw new EngineException.InvalidInput("corpus: " + settings.corpus()
                     + ": no document is left to train on of " + scan.records() + "; hold out fewer by --held-out");

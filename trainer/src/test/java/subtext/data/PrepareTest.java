@@ -310,6 +310,69 @@ class PrepareTest {
         Files.createDirectories(folder.resolve("full"));
         Files.writeString(folder.resolve("full/thesis.txt"), "important");
         assertThatThrownBy(() -> prepare("full", s)).hasMessageContaining("is not empty");
+        assertThat(folder.resolve("full")).isDirectoryContaining("glob:**thesis.txt");
+        try (Stream<Path> there = Files.list(folder.resolve("full"))) {
+            assertThat(there).hasSize(1);
+        }
+    }
+
+    /** Whichever reading finds the fault: the folder is as it was, and the same command on the mended corpus is not told of another plan. */
+    @Test
+    void aRefusedCorpusLeavesNothingBehind() throws IOException {
+        List<String> documents = documents(300, 9);
+        Path corpus = lines("a.jsonl", documents);
+        String good = Files.readString(corpus);
+        Prepare.Settings s = settings(corpus, new Corpus.Mapping(TEXT.context(), TEXT.text(), TEXT.thought(), "name"));
+        Prepare.Settings strict = new Prepare.Settings(
+                s.corpus(),
+                TEXT,
+                false,
+                s.chunker(),
+                s.duplicates(),
+                0.1,
+                s.tokenizer(),
+                s.vocabulary(),
+                s.shardBytes());
+        Files.writeString(corpus, good + "{\"text\": 7\n");
+        refused("new", strict, "a.jsonl: line 301: not JSON");
+        Files.createDirectories(folder.resolve("kept"));
+        refused("kept", strict, "a.jsonl: line 301: not JSON");
+        // found only when it is written, with shards before it
+        StringBuilder named = new StringBuilder();
+        for (int i = 0; i < documents.size(); i++) {
+            named.append("{\"name\":")
+                    .append(i == 299 ? 0 : i)
+                    .append(",\"text\":\"")
+                    .append(documents.get(i))
+                    .append("\"}\n");
+        }
+        Files.writeString(corpus, named);
+        refused(
+                "new",
+                new Prepare.Settings(
+                        s.corpus(),
+                        s.mapping(),
+                        false,
+                        s.chunker(),
+                        s.duplicates(),
+                        0.1,
+                        s.tokenizer(),
+                        s.vocabulary(),
+                        s.shardBytes()),
+                "line 300: the id '0' was there before");
+        Files.writeString(corpus, good);
+        assertThat(prepare("new", strict).statistics().records()).isEqualTo(300);
+    }
+
+    private void refused(String out, Prepare.Settings settings, String says) throws IOException {
+        assertThatThrownBy(() -> prepare(out, settings))
+                .isInstanceOf(EngineException.InvalidInput.class)
+                .hasMessageContaining(says);
+        if (out.equals("kept")) {
+            assertThat(folder.resolve(out)).isEmptyDirectory();
+        } else {
+            assertThat(folder.resolve(out)).doesNotExist();
+        }
     }
 
     @Test
