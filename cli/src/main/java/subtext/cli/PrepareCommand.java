@@ -15,6 +15,7 @@ import subtext.data.Prepare;
 import subtext.data.Prepared;
 import subtext.em.PrepareRun;
 import subtext.run.RunConfig;
+import tools.jackson.databind.json.JsonMapper;
 
 /** Makes token shards of a corpus once, for many trainings and for corpora larger than memory. */
 @Command(
@@ -131,7 +132,7 @@ final class PrepareCommand implements Callable<Integer> {
         }
         PrintWriter to = spec.commandLine().getOut();
         if (json) {
-            to.println(statistics.toJson());
+            to.println(JsonMapper.shared().readTree(statistics.toJson())); // on one line
         } else {
             print(to, statistics);
         }
