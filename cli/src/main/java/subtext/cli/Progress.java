@@ -3,22 +3,32 @@ package subtext.cli;
 import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import subtext.em.EmEvent;
 import subtext.em.EmReport;
+import subtext.run.ProcessMemory;
 
 /**
- * Prints a run's events for a person: what started and what was found, a line each, and between them one line of progress with tokens per
- * second and the time left. On a terminal that line is rewritten in place, elsewhere it comes every ten seconds.
+ * Prints a run's events for a person: what started and what was found, a line each, and between them one line of progress with the time
+ * left, tokens per second and the memory that the process holds. On a terminal that line has a bar and is rewritten in place, elsewhere it
+ * comes every ten seconds.
  */
 final class Progress implements Consumer<EmEvent> {
     private static final long LINE_NANOS = 10_000_000_000L;
     private static final long REDRAW_NANOS = 200_000_000L;
+    private static final int BAR = 20;
+    /** A line longer than the terminal is wide is cut off at its edge: wrapped, it could not be rewritten. */
+    private static final String NO_WRAP = "\u001b[?7l";
+
+    private static final String WRAP = "\u001b[?7h";
 
     private final PrintWriter err;
     private final boolean terminal;
     private final LongSupplier clock;
+    private final Supplier<OptionalLong> memory;
     private boolean open;
     private long shown;
     private String stage = "";
@@ -26,13 +36,15 @@ final class Progress implements Consumer<EmEvent> {
     private long firstUnit;
 
     Progress(PrintWriter err, boolean terminal) {
-        this(err, terminal, System::nanoTime);
+        this(err, terminal, System::nanoTime, ProcessMemory::resident);
     }
 
-    Progress(PrintWriter err, boolean terminal, LongSupplier clock) {
+    /** @param memory bytes that the process holds, where that can be told */
+    Progress(PrintWriter err, boolean terminal, LongSupplier clock, Supplier<OptionalLong> memory) {
         this.err = err;
         this.terminal = terminal;
         this.clock = clock;
+        this.memory = memory;
     }
 
     @Override
@@ -59,31 +71,25 @@ final class Progress implements Consumer<EmEvent> {
                             .formatted(e.seed(), e.stage(), e.step(), e.gradientNorm()));
                 }
                 progress(
-                        e.step() == e.steps(),
+                        "step",
+                        e.step(),
+                        e.steps(),
+                        e.tokensPerSecond(),
                         () -> String.format(
                                 Locale.ROOT,
-                                "  step %d of %d  loss %.4f  norm %.2f  lr %.2g  %,.0f tokens/s  %s left",
-                                e.step(),
-                                e.steps(),
+                                "loss %.4f  norm %.2f  lr %.2g",
                                 e.loss(),
                                 e.gradientNorm(),
-                                e.learningRate(),
-                                e.tokensPerSecond(),
-                                left(e.step(), e.steps())));
+                                e.learningRate()));
             }
             case EmEvent.LatentsDrawn e ->
                 progress(
-                        e.part() + 1 == e.parts(),
+                        "part",
+                        e.part() + 1,
+                        e.parts(),
+                        e.tokensPerSecond(),
                         () -> String.format(
-                                Locale.ROOT,
-                                "  part %d of %d  %d chunks  ESS/K %.2f  ELBO %.3f  %,.0f tokens/s  %s left",
-                                e.part() + 1,
-                                e.parts(),
-                                e.chunks(),
-                                e.essShare(),
-                                e.elbo(),
-                                e.tokensPerSecond(),
-                                left(e.part() + 1, e.parts())));
+                                Locale.ROOT, "%d chunks  ESS/K %.2f  ELBO %.3f", e.chunks(), e.essShare(), e.elbo()));
             case EmEvent.CheckpointWritten e -> {}
             case EmEvent.Notice e -> line(e.line());
             case EmEvent.Warned e ->
@@ -138,19 +144,45 @@ final class Progress implements Consumer<EmEvent> {
                 : "%d h %02d min".formatted(whole / 3600, whole % 3600 / 60);
     }
 
-    private void progress(boolean last, java.util.function.Supplier<String> text) {
+    private void progress(String unit, int done, int of, double tokensPerSecond, Supplier<String> more) {
         long now = clock.getAsLong();
-        if (!last && now - shown < (terminal ? REDRAW_NANOS : LINE_NANOS)) {
+        if (done != of && now - shown < (terminal ? REDRAW_NANOS : LINE_NANOS)) {
             return;
         }
         shown = now;
+        OptionalLong held = memory.get();
+        String text = String.format(
+                Locale.ROOT,
+                "  %s %d of %d%s  %s left  %,.0f tokens/s%s  %s",
+                unit,
+                done,
+                of,
+                terminal ? "  " + bar(done, of) : "",
+                left(done, of),
+                tokensPerSecond,
+                held.isPresent() ? "  " + bytes(held.getAsLong()) : "",
+                more.get());
         if (terminal) {
-            err.print("\r" + text.get() + "\u001b[K");
+            err.print("\r" + NO_WRAP + text + "\u001b[K" + WRAP);
             err.flush();
             open = true;
         } else {
-            err.println(text.get());
+            err.println(text);
+            err.flush();
         }
+    }
+
+    /** {@code [########------------]  40 %}. */
+    static String bar(int done, int of) {
+        int full = (int) ((long) BAR * done / of);
+        return String.format(Locale.ROOT, "[%s%s] %3d %%", "#".repeat(full), "-".repeat(BAR - full), 100L * done / of);
+    }
+
+    /** Megabytes, or gigabytes where there are many. */
+    static String bytes(long bytes) {
+        return bytes < 10_000_000_000L
+                ? String.format(Locale.ROOT, "%.0f MB", bytes * 1e-6)
+                : String.format(Locale.ROOT, "%.1f GB", bytes * 1e-9);
     }
 
     private void line(String text) {
