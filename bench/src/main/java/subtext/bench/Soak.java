@@ -25,6 +25,7 @@ import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.data.Annotated;
 import subtext.data.Document;
+import subtext.em.EmEvent;
 import subtext.em.EmPlan;
 import subtext.em.EmReport;
 import subtext.em.ExpectationMaximisation;
@@ -52,8 +53,11 @@ public final class Soak implements Callable<Integer> {
     private static final double RATE = 0.05;
 
     private static final double GROWTH = 0.02;
-    private static final int PACE = 1 << 17; // 2 MiB in all
-    private static final long PACE_NANOS = 200_000_000L;
+    /** Steps of the run between two of the control. */
+    private static final int CONTROL_EVERY = 5;
+
+    /** Share of the time, at its beginning, whose rounds are not counted: Java still compiles. */
+    private static final double WARM_UP = 0.1;
 
     @Parameters(paramLabel = "MINUTES", arity = "0..1", defaultValue = "30", description = "Default: 30.")
     double minutes;
@@ -80,7 +84,7 @@ public final class Soak implements Callable<Integer> {
      * @param wall seconds of the round
      * @param cpu of them in which this process had a processor, summed over its threads
      * @param tokens drawn, scored and trained on
-     * @param pace passes per processor second of a loop that is not ours, before and after the round: how fast the machine was
+     * @param control tokens per processor second of a step that does not change: how fast the machine was
      * @param resident bytes of memory held by the process
      * @param heap bytes of Java's heap in use after a collection
      * @param device bytes that the library has allocated and not freed
@@ -92,7 +96,7 @@ public final class Soak implements Callable<Integer> {
             double wall,
             double cpu,
             long tokens,
-            double pace,
+            double control,
             long resident,
             long heap,
             long device,
@@ -106,9 +110,9 @@ public final class Soak implements Callable<Integer> {
             return tokens / cpu;
         }
 
-        /** Tokens per thousand passes of the loop. */
-        double perPass() {
-            return 1000 * tokens / cpu / pace;
+        /** The rate in units of the control's. */
+        double relative() {
+            return perCpu() / control;
         }
     }
 
@@ -180,11 +184,19 @@ public final class Soak implements Callable<Integer> {
                         plan.training().microTokens(),
                         plan.maxThought(),
                         0,
-                        plan.samples())) {
-            round(network, material, plan, folder.resolve("first"), device, System.nanoTime()); // the compiler's
+                        plan.samples());
+                Control control = new Control(sizes(config.model(), material.tokenizer()), threads)) {
+            round(
+                    network,
+                    material,
+                    plan,
+                    folder.resolve("first"),
+                    device,
+                    control,
+                    System.nanoTime()); // the compiler's
             long from = System.nanoTime();
             while ((System.nanoTime() - from) * 1e-9 < 60 * minutes || rounds.size() < 3) {
-                Round round = round(network, material, plan, folder.resolve("run"), device, from);
+                Round round = round(network, material, plan, folder.resolve("run"), device, control, from);
                 rounds.add(round);
                 System.err.printf(
                         Locale.ROOT,
@@ -210,10 +222,11 @@ public final class Soak implements Callable<Integer> {
         return broken.isEmpty() ? 0 : 1;
     }
 
-    private static Round round(Network network, Material material, EmPlan plan, Path folder, Device device, long from)
+    private static Round round(
+            Network network, Material material, EmPlan plan, Path folder, Device device, Control control, long from)
             throws IOException {
         UnixOperatingSystemMXBean system = (UnixOperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-        double before = pace();
+        control.begin();
         long wall = System.nanoTime();
         long cpu = system.getProcessCpuTime();
         EmReport.Seed seed = ExpectationMaximisation.builder()
@@ -222,10 +235,16 @@ public final class Soak implements Callable<Integer> {
                 .plan(plan)
                 .seed(0)
                 .folder(folder)
+                .listener(event -> {
+                    if (event instanceof EmEvent.StepTrained step && step.step() % CONTROL_EVERY == 0
+                            || event instanceof EmEvent.LatentsDrawn) {
+                        control.step();
+                    }
+                })
                 .build()
                 .run();
-        double wallSeconds = (System.nanoTime() - wall) * 1e-9;
-        double cpuSeconds = (system.getProcessCpuTime() - cpu) * 1e-9;
+        double wallSeconds = (System.nanoTime() - wall - control.wall) * 1e-9;
+        double cpuSeconds = (system.getProcessCpuTime() - cpu - control.cpu) * 1e-9;
         long tokens = 0;
         for (EmReport.Iteration it : seed.iterations()) {
             tokens += it.mTokens()
@@ -239,31 +258,57 @@ public final class Soak implements Callable<Integer> {
                 wallSeconds,
                 cpuSeconds,
                 tokens,
-                (before + pace()) / 2,
+                control.tokens / (control.cpu * 1e-9),
                 ProcessMemory.resident().orElse(0),
                 ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed(),
-                device.allocatedBytes(),
+                device.allocatedBytes() + control.bytes(),
                 system.getOpenFileDescriptorCount(),
                 seed.iterations().getLast().model());
     }
 
-    private static final double[] A = new double[PACE];
-    private static final double[] B = new double[PACE];
+    /**
+     * What is not the run and does not change: a training step of the same model on a device of its own, over and over on one batch, a little
+     * between the run's own steps. Its rate says how fast the machine was just then.
+     */
+    private static final class Control implements AutoCloseable {
+        private static final int SEQUENCES = 48;
+        private static final int LENGTH = 16;
 
-    /** Passes over two arrays per second of this thread's processor time: falls when neighbours take caches and half a core. */
-    private static double pace() {
-        var threads = ManagementFactory.getThreadMXBean();
-        long from = threads.getCurrentThreadCpuTime();
-        int passes = 0;
-        long now;
-        do {
-            for (int i = 0; i < PACE; i++) {
-                A[i] = A[i] * 0.5 + B[(i * 7) & PACE - 1] + 1;
-            }
-            passes++;
-            now = threads.getCurrentThreadCpuTime();
-        } while (now - from < PACE_NANOS);
-        return passes / ((now - from) * 1e-9);
+        private final UnixOperatingSystemMXBean system =
+                (UnixOperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        private final TrainWork work;
+        private long cpu;
+        private long wall;
+        private long tokens;
+
+        Control(LlamaConfig config, int threads) {
+            work = new TrainWork(config, threads, SEQUENCES, LENGTH);
+        }
+
+        void begin() {
+            work.restart();
+            cpu = 0;
+            wall = 0;
+            tokens = 0;
+        }
+
+        void step() {
+            long fromWall = System.nanoTime();
+            long fromCpu = system.getProcessCpuTime();
+            work.step();
+            cpu += system.getProcessCpuTime() - fromCpu;
+            wall += System.nanoTime() - fromWall;
+            tokens += work.rows();
+        }
+
+        long bytes() {
+            return work.bytes();
+        }
+
+        @Override
+        public void close() {
+            work.close();
+        }
     }
 
     private static void delete(Path folder) throws IOException {
@@ -294,7 +339,10 @@ public final class Soak implements Callable<Integer> {
         return medians;
     }
 
-    private String report(List<Round> rounds, String noise, List<String> broken) {
+    private String report(List<Round> all, String noise, List<String> broken) {
+        List<Round> rounds = all.stream()
+                .filter(round -> round.at() >= WARM_UP * all.getLast().at())
+                .toList();
         StringBuilder md = new StringBuilder("# Soak\n\n");
         md.append(String.format(
                 Locale.ROOT,
@@ -309,26 +357,22 @@ public final class Soak implements Callable<Integer> {
                 minutes == Math.rint(minutes) ? String.valueOf((long) minutes) : String.valueOf(minutes),
                 commit,
                 LocalDate.now(),
-                rounds.size(),
-                rounds.getLast().at() / 60,
-                rounds.getFirst().tokens(),
+                all.size(),
+                all.getLast().at() / 60,
+                all.getFirst().tokens(),
                 threads,
                 threads == 1 ? "" : "s",
                 Noise.processor(),
                 noise));
-        spread(md, "tokens per processor second of the process", thirds(rounds, Round::perCpu), true, broken);
-        spread(
-                md,
-                "tokens per thousand passes of a loop that is not ours",
-                thirds(rounds, Round::perPass),
-                false,
-                broken);
+        spread(md, "rate in units of the control's", thirds(rounds, Round::relative), true, broken);
+        spread(md, "tokens per processor second of the process", thirds(rounds, Round::perCpu), false, broken);
+        spread(md, "the same of the control", thirds(rounds, Round::control), false, broken);
         spread(md, "tokens per second of wall time", thirds(rounds, Round::perWall), false, broken);
         growth(md, "resident memory, MiB", thirds(rounds, r -> r.resident() / MEBI), GROWTH, broken);
         growth(md, "Java's heap after a collection, MiB", thirds(rounds, r -> r.heap() / MEBI), GROWTH, broken);
         growth(md, "allocated by the library, MiB", thirds(rounds, r -> r.device() / MEBI), 0, broken);
         growth(md, "open files", thirds(rounds, Round::files), 0, broken);
-        long models = rounds.stream().map(Round::model).distinct().count();
+        long models = all.stream().map(Round::model).distinct().count();
         if (models != 1) {
             broken.add("models");
         }
@@ -336,10 +380,10 @@ public final class Soak implements Callable<Integer> {
                 Locale.ROOT,
                 """
 
-                Medians of thirds. Change: of the rates the largest over the smallest less one, of the rest the last third over the first. The
-                machine is shared, so the rate that is judged is by the processor time that the process got; that of wall time is what the
-                others left. Neighbours also slow a processor second down, by caches and shared cores: beside stands the rate per pass of a
-                fixed loop over 2 MiB in Java, timed before and after each round. Least and most: %,.0f and %,.0f tokens per processor second, %.1f and %.1f MiB resident, %.2f and %.2f MiB of heap.
+                Medians of thirds of the rounds, those in the first tenth of the time left out, in which Java compiles. Change: of the rates the
+                largest over the smallest less one, of the rest the last third over the first. The machine is shared, and neighbours slow even a
+                processor second down, by caches and shared cores. So the rate that is judged is in units of a control: a training step of the same
+                model on one batch, on a device of its own, after every %d steps of the run. Least and most: %,.0f and %,.0f tokens per processor second, %.1f and %.1f MiB resident, %.2f and %.2f MiB of heap.
 
                 Digests of the last model: %d distinct in %d rounds.
 
@@ -347,6 +391,7 @@ public final class Soak implements Callable<Integer> {
 
                 %s
                 """,
+                CONTROL_EVERY,
                 rounds.stream().mapToDouble(Round::perCpu).min().orElseThrow(),
                 rounds.stream().mapToDouble(Round::perCpu).max().orElseThrow(),
                 rounds.stream().mapToDouble(r -> r.resident() / MEBI).min().orElseThrow(),
@@ -354,7 +399,7 @@ public final class Soak implements Callable<Integer> {
                 rounds.stream().mapToDouble(r -> r.heap() / MEBI).min().orElseThrow(),
                 rounds.stream().mapToDouble(r -> r.heap() / MEBI).max().orElseThrow(),
                 models,
-                rounds.size(),
+                all.size(),
                 broken.isEmpty()
                         ? "Everything within its bound."
                         : "Outside its bound: " + String.join(", ", broken) + "."));
@@ -368,17 +413,21 @@ public final class Soak implements Callable<Integer> {
         boolean holds = change <= RATE;
         md.append(String.format(
                 Locale.ROOT,
-                "| %s | %,.0f | %,.0f | %,.0f | %.1f %% | %s | %s |%n",
+                "| %s | %s | %s | %s | %.1f %% | %s | %s |%n",
                 name,
-                thirds[0],
-                thirds[1],
-                thirds[2],
+                figure(thirds[0]),
+                figure(thirds[1]),
+                figure(thirds[2]),
                 100 * change,
                 judged ? String.format(Locale.ROOT, "%.0f %%", 100 * RATE) : "not judged",
                 judged ? holds ? "holds" : "**does not hold**" : ""));
         if (judged && !holds) {
             broken.add(name);
         }
+    }
+
+    private static String figure(double value) {
+        return String.format(Locale.ROOT, value < 100 ? "%.3f" : "%,.0f", value);
     }
 
     private static void growth(StringBuilder md, String name, double[] thirds, double bound, List<String> broken) {
@@ -407,12 +456,13 @@ public final class Soak implements Callable<Integer> {
 
     private static String figure(List<Round> rounds) {
         List<String> names = List.of(
+                "rate in units of the control's",
                 "tokens per processor second",
                 "tokens per second of wall time",
                 "resident, MiB",
                 "heap after a collection, MiB");
         List<ToDoubleFunction<Round>> values =
-                List.of(Round::perCpu, Round::perWall, r -> r.resident() / MEBI, r -> r.heap() / MEBI);
+                List.of(Round::relative, Round::perCpu, Round::perWall, r -> r.resident() / MEBI, r -> r.heap() / MEBI);
         StringBuilder svg = new StringBuilder(String.format(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\""
                         + " font-size=\"12\">%n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>%n",
