@@ -13,12 +13,16 @@ import java.util.Optional;
  */
 public record DeviceOptions(int ordinal, int threads, Optional<Path> library, Matmul matmul) {
 
+    /** Most CPU threads. */
+    public static final int MOST_THREADS = 1024;
+
     public DeviceOptions {
         if (ordinal < 0) {
             throw new IllegalArgumentException("ordinal: expected 0 or more, got " + ordinal);
         }
-        if (threads < 0) {
-            throw new IllegalArgumentException("threads: expected 0 (one per core) or more, got " + threads);
+        if (threads < 0 || threads > MOST_THREADS) {
+            throw new IllegalArgumentException(
+                    "threads: expected 0 (one per core) to " + MOST_THREADS + ", got " + threads);
         }
     }
 

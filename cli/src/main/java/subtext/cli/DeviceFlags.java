@@ -49,8 +49,9 @@ final class DeviceFlags {
     DeviceOptions options() {
         DeviceOptions options = DeviceOptions.defaults();
         if (threads != null) {
-            if (threads < 0) {
-                throw new EngineException.InvalidConfig("--threads: expected 0 (one per core) or more, got " + threads);
+            if (threads < 0 || threads > DeviceOptions.MOST_THREADS) {
+                throw new EngineException.InvalidConfig(
+                        "--threads: expected 0 (one per core) to " + DeviceOptions.MOST_THREADS + ", got " + threads);
             }
             options = options.withThreads(threads);
         }

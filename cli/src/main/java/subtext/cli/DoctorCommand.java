@@ -56,6 +56,7 @@ final class DoctorCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        deviceFlags.options(); // what cannot be is refused before anything is looked at
         List<Finding> findings = new ArrayList<>();
         for (Backend backend : asked()) {
             findings.add(examine(backend));

@@ -24,6 +24,9 @@ enum ExitCode {
     /** Asked to stop by a signal, with everything saved: {@code --resume} goes on. */
     RESUMABLE(75);
 
+    /** Of a message, in characters. */
+    private static final int LONGEST = 1000;
+
     private final int code;
 
     ExitCode(int code) {
@@ -69,7 +72,15 @@ enum ExitCode {
             case null -> "unknown failure";
             default -> failure.getMessage() == null ? kind(failure) : failure.getMessage();
         };
-        return line.strip().replaceAll("\\s*\\R\\s*", "; ");
+        return shown(line);
+    }
+
+    /** A message on one line, whatever stood in the input that it speaks of: no control characters, and not endlessly long. */
+    static String shown(String message) {
+        String line = message.strip().replaceAll("\\s*\\R\\s*", "; ").replaceAll("[\\p{Cntrl}\\p{Cf}]", "?");
+        return line.length() <= LONGEST
+                ? line
+                : line.substring(0, LONGEST / 2) + " ... " + line.substring(line.length() - LONGEST / 2);
     }
 
     private static String kind(Throwable failure) {

@@ -106,10 +106,9 @@ public final class Main {
 
     private static int usage(CommandLine.ParameterException failure, String[] arguments) {
         CommandLine command = failure.getCommandLine();
-        String message =
-                failure.getMessage().strip().replaceAll("\\s*\\R\\s*", "; ").replaceFirst("^Error: ", "");
+        String message = ExitCode.shown(failure.getMessage().replaceFirst("^Error: ", ""));
         if (failure instanceof CommandLine.UnmatchedArgumentException unmatched) {
-            String wrong = unmatched.getUnmatched().getFirst();
+            String wrong = ExitCode.shown(unmatched.getUnmatched().getFirst());
             String name = wrong.replaceAll("=.*", "");
             boolean option = name.startsWith("-");
             message = (option ? "unknown option '" : "unexpected argument '") + name + "'"

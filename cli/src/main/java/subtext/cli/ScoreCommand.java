@@ -2,8 +2,6 @@ package subtext.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.MalformedInputException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -16,6 +14,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import subtext.bindings.EngineException;
 import subtext.engine.Engine;
+import subtext.io.WholeFile;
 import subtext.text.Tokens;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -32,6 +31,8 @@ import tools.jackson.databind.json.JsonMapper;
             "  subtext score --model stories260K --file story.txt --json"
         })
 final class ScoreCommand implements Callable<Integer> {
+    private static final int LARGEST = 16 << 20;
+
     @Spec
     CommandSpec spec;
 
@@ -62,14 +63,7 @@ final class ScoreCommand implements Callable<Integer> {
         Path file;
 
         String read() throws IOException {
-            if (file == null) {
-                return text;
-            }
-            try {
-                return Files.readString(file);
-            } catch (MalformedInputException e) {
-                throw new EngineException.InvalidInput(file + " is not text in UTF-8", e);
-            }
+            return file == null ? text : WholeFile.text(file, LARGEST);
         }
     }
 

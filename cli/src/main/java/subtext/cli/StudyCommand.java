@@ -2,7 +2,6 @@ package subtext.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -14,6 +13,7 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import subtext.bindings.EngineException;
 import subtext.evaluate.ChainStudy;
+import subtext.io.WholeFile;
 import tools.jackson.core.JacksonException;
 
 /** Puts several runs of the chain world side by side and holds them against criteria fixed beforehand. */
@@ -29,6 +29,8 @@ import tools.jackson.core.JacksonException;
             "  subtext study 1=k1.json 2=k2.json 4=k4.json 8=k8.json"
         })
 final class StudyCommand implements Callable<Integer> {
+    private static final int LARGEST = 64 << 20;
+
     @Spec
     CommandSpec spec;
 
@@ -59,7 +61,7 @@ final class StudyCommand implements Callable<Integer> {
             throw new EngineException.InvalidConfig("'" + report + "': expected K=FILE, such as 4=k4.json");
         }
         try {
-            return ChainStudy.Run.of(Integer.parseInt(parts[0]), Files.readString(Path.of(parts[1])));
+            return ChainStudy.Run.of(Integer.parseInt(parts[0]), WholeFile.text(Path.of(parts[1]), LARGEST));
         } catch (JacksonException e) {
             throw new EngineException.InvalidInput(parts[1] + ": not JSON: " + e.getOriginalMessage(), e);
         }

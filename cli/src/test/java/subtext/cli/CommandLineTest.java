@@ -12,14 +12,11 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.Arguments;
-import org.junit.jupiter.params.provider.MethodSource;
 import subtext.bindings.Backend;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** The command line as a person or a script meets it: exit codes, one line per error, one JSON object on stdout. */
+/** The command line as a person or a script meets it: exit codes, one JSON object on stdout. Mistakes: {@code HostileInputTest}. */
 class CommandLineTest {
     private record Outcome(int code, String out, String err) {
         JsonNode json() {
@@ -39,113 +36,6 @@ class CommandLineTest {
                 .toArray(String[]::new);
         int code = Main.run(new PrintWriter(out, true), new PrintWriter(err, true), placed);
         return new Outcome(code, out.toString(), err.toString());
-    }
-
-    static Stream<Arguments> mistakes() {
-        return Stream.of(
-                mistake(2, "did you mean '--iterations'?", "em", "--iteratoins", "3"),
-                mistake(2, "did you mean 'doctor'?", "docter"),
-                mistake(3, "no config.json", "inspect", "@/nowhere"),
-                mistake(2, "Missing required subcommand: train or inspect", "tokenizer"),
-                mistake(2, "did you mean 'inspect'?", "tokenizer", "inspct"),
-                mistake(3, "no file @/none.json", "tokenizer", "inspect", "@/none.json"),
-                mistake(3, "broken.jsonl: not valid JSON", "tokenizer", "inspect", "@/broken.jsonl"),
-                mistake(2, "Missing required option: '--out=FILE'", "tokenizer", "train", "@/none.txt"),
-                mistake(3, "no file @/none.txt", "tokenizer", "train", "--out", "@/r", "@/none.txt"),
-                mistake(
-                        2,
-                        "expected 262 or more",
-                        "tokenizer",
-                        "train",
-                        "--vocabulary",
-                        "9",
-                        "--out",
-                        "@/r",
-                        "@/a.txt"),
-                mistake(
-                        2,
-                        "expected one of [GPT2, LLAMA3, QWEN2",
-                        "tokenizer",
-                        "train",
-                        "--style",
-                        "gpt5",
-                        "--out",
-                        "@/r",
-                        "@/a.txt"),
-                mistake(2, "is there already; --force", "tokenizer", "train", "--out", "@/empty.yaml", "@/none.txt"),
-                mistake(3, "no config.json", "import", "@/nowhere", "@/r"),
-                mistake(
-                        2,
-                        "expected f32, f16, bf16 or q8_0",
-                        "export",
-                        "--model",
-                        "@",
-                        "--format",
-                        "gguf",
-                        "--type",
-                        "q4",
-                        "--out",
-                        "@/r"),
-                mistake(
-                        2,
-                        "q8_0 is GGUF's",
-                        "export",
-                        "--model",
-                        "@",
-                        "--format",
-                        "hf",
-                        "--type",
-                        "q8_0",
-                        "--out",
-                        "@/r"),
-                mistake(2, "'x' is not an int", "em", "--iterations", "x"),
-                mistake(2, "em.samples: expected at least 1, got 0", "em", "--run", "@/r", "--samples", "0"),
-                mistake(2, "em.selection", "em", "--run", "@/r", "--selection", "worst"),
-                mistake(2, "did you mean 'samples'?", "em", "--run", "@/r", "--set", "em.samlpes=3"),
-                mistake(2, "expected KEY=VALUE", "em", "--run", "@/r", "--set", "em.samples"),
-                mistake(2, "did you mean 'smoke'?", "em", "--run", "@/r", "--preset", "smoek"),
-                mistake(2, "device.threads: expected 0", "em", "--run", "@/r", "--threads", "-1"),
-                mistake(2, "did you mean 'samples'?", "em", "--run", "@/r", "--config", "@/misspelt.yaml"),
-                mistake(2, "broken.yaml:2:1: not YAML", "em", "--run", "@/r", "--config", "@/broken.yaml"),
-                mistake(2, "empty.yaml is empty", "em", "--run", "@/r", "--config", "@/empty.yaml"),
-                mistake(2, "no file", "em", "--run", "@/r", "--config", "@/none.yaml"),
-                mistake(3, "none.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/none.jsonl"),
-                mistake(3, "empty.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/empty.jsonl"),
-                mistake(3, "broken.jsonl", "em", "--run", "@/r", "--preset", "gsm8k", "--corpus", "@/broken.jsonl"),
-                mistake(3, "is @/nowhere the folder of a run?", "em", "--run", "@/nowhere", "--resume"),
-                mistake(3, "is @/nowhere the folder of a run?", "verify", "@/nowhere"),
-                mistake(2, "Missing required option: '--model=DIR'", "generate"),
-                mistake(3, "no config.json there", "generate", "--model", "@"),
-                mistake(3, "no config.json there", "score", "--model", "@/nowhere", "--text", "x"),
-                mistake(3, "no file @/none.txt", "score", "--model", "@", "--file", "@/none.txt"),
-                mistake(3, "is empty", "score", "--model", "@", "--text", ""),
-                mistake(3, "model.from: no folder", "em", "--run", "@/r", "--from", "@/none"),
-                mistake(2, "--rates: only --dry-run", "em", "--run", "@/r", "--rates", "@/none.json"),
-                mistake(2, "did you mean 'chain-study'?", "experiment", "chain-stduy"),
-                mistake(2, "did you mean 'carry'?", "experiment", "chain-study", "--run", "@/r", "--arms", "carri"),
-                mistake(2, "em.folds", "experiment", "chain-study", "--run", "@/r", "--set", "em.folds=0"),
-                mistake(2, "--parallel", "experiment", "chain-study", "--run", "@/r", "--parallel", "0"),
-                mistake(2, "expected one of [AUTO, CPU, CUDA]", "doctor", "--device", "gpu"));
-    }
-
-    private static Arguments mistake(int code, String part, String... arguments) {
-        return Arguments.of(code, part, List.of(arguments));
-    }
-
-    @ParameterizedTest(name = "{2}")
-    @MethodSource("mistakes")
-    void aMistakeIsOneLineAndItsExitCode(int code, String part, List<String> arguments) throws IOException {
-        Files.writeString(folder.resolve("misspelt.yaml"), "em:\n  iterations: 2\n  smaples: 4\n");
-        Files.writeString(folder.resolve("broken.yaml"), "em: [1\n");
-        Files.writeString(folder.resolve("empty.yaml"), "");
-        Files.writeString(folder.resolve("empty.jsonl"), "");
-        Files.writeString(folder.resolve("broken.jsonl"), "{\"question\": \"1 + 1?\", \"answer\n");
-        Outcome outcome = run(arguments.toArray(String[]::new));
-        assertThat(outcome.err().strip().lines()).as(outcome.err()).hasSize(1);
-        assertThat(outcome.err()).startsWith("subtext: ").contains(part.replace("@", folder.toString()));
-        assertThat(outcome.code()).isEqualTo(code);
-        assertThat(outcome.out()).isEmpty();
-        assertThat(folder.resolve("r")).as("a run that could not begin").doesNotExist();
     }
 
     @Test

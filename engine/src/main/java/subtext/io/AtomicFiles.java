@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -57,6 +58,9 @@ public final class AtomicFiles {
             }
             Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } catch (IOException | RuntimeException | Error e) {
+            if (e instanceof IOException && !Files.isDirectory(folder)) {
+                throw new FileSystemException(folder.toString(), null, "is not a folder"); // not the temporary name
+            }
             try {
                 Files.deleteIfExists(temporary);
             } catch (IOException again) {
@@ -86,8 +90,8 @@ public final class AtomicFiles {
         try {
             Files.createDirectory(absolute);
         } catch (FileAlreadyExistsException e) {
-            if (!Files.isDirectory(absolute)) {
-                throw e; // a file of that name; a folder made meanwhile by another process is as good as ours
+            if (!Files.isDirectory(absolute)) { // a folder made meanwhile by another process is as good as ours
+                throw new FileSystemException(absolute.toString(), null, "is a file, expected a folder");
             }
         }
         flushFolder(above);

@@ -29,6 +29,9 @@ public final class HuggingFace {
     static final String WEIGHTS = "model.safetensors";
     static final String TOKENIZER = "tokenizer.json";
 
+    /** Of config.json and of an index of shards. */
+    private static final int LARGEST = 64 << 20;
+
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .build();
@@ -169,7 +172,7 @@ public final class HuggingFace {
 
     static JsonNode json(Path file) throws IOException {
         try {
-            JsonNode json = JSON.readTree(Files.readAllBytes(file));
+            JsonNode json = JSON.readTree(WholeFile.bytes(file, LARGEST));
             if (!json.isObject()) {
                 throw new EngineException.CorruptFile(file + ": not a JSON object");
             }

@@ -40,16 +40,27 @@ public record LlamaConfig(
     /** Rows of the embedding in memory are a multiple of this. */
     public static final int VOCABULARY_MULTIPLE = 64;
 
+    // beyond any model there is, and products of them still in range: larger ones are damage, told before anything is
+    // made of them
+    private static final int MOST_LAYERS = 4096;
+    private static final int MOST_WIDTH = 1 << 20;
+    private static final int MOST_POSITIONS = 1 << 24;
+
     /** @throws EngineException.InvalidConfig naming the first size that cannot be */
     public LlamaConfig {
-        positive("layers", layers);
-        positive("width", width);
-        positive("heads", heads);
-        positive("kvHeads", kvHeads);
-        positive("headDim", headDim);
-        positive("hidden", hidden);
-        positive("vocabulary", vocabulary);
-        positive("context", context);
+        size("layers", layers, MOST_LAYERS);
+        size("width", width, MOST_WIDTH);
+        size("heads", heads, MOST_WIDTH);
+        size("kvHeads", kvHeads, MOST_WIDTH);
+        size("headDim", headDim, MOST_WIDTH);
+        size("hidden", hidden, MOST_WIDTH);
+        size("vocabulary", vocabulary, MOST_POSITIONS);
+        size("context", context, MOST_POSITIONS);
+        require(
+                (long) heads * headDim <= MOST_WIDTH,
+                "headDim",
+                headDim,
+                "heads (" + heads + ") * headDim of at most " + MOST_WIDTH);
         require(heads % kvHeads == 0, "kvHeads", kvHeads, "a divisor of heads (" + heads + ")");
         require(headDim % 2 == 0, "headDim", headDim, "an even number");
         require(ropeTheta > 1 && Double.isFinite(ropeTheta), "ropeTheta", ropeTheta, "a number above 1");
@@ -226,8 +237,8 @@ public record LlamaConfig(
         return layers * layer + (long) vocabulary * width;
     }
 
-    private static void positive(String field, int value) {
-        require(value > 0, field, value, "a positive number");
+    private static void size(String field, int value, int most) {
+        require(value > 0 && value <= most, field, value, "a positive number of at most " + most);
     }
 
     private static void require(boolean holds, String field, Object value, String expected) {

@@ -1,7 +1,6 @@
 package subtext.text;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -11,6 +10,7 @@ import java.util.Map;
 import java.util.Set;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
+import subtext.io.WholeFile;
 import subtext.text.BpeTokenizer.Spaces;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
@@ -33,20 +33,16 @@ final class TokenizerFile {
     private static final int MOST_IDS = 1 << 24;
 
     /** The largest in use have 33 MB. */
-    private static final long MOST_BYTES = 128 << 20;
+    private static final int MOST_BYTES = 128 << 20;
 
     private static final String MARK = String.valueOf(BpeTokenizer.SPACE_MARK);
 
     private TokenizerFile() {}
 
     static Tokenizer read(Path file) throws IOException {
-        long bytes = Files.size(file);
-        if (bytes > MOST_BYTES) {
-            throw new EngineException.CorruptFile(
-                    file + ": has " + bytes + " bytes, more than the " + MOST_BYTES + " that a tokenizer may have");
-        }
+        byte[] content = WholeFile.bytes(file, MOST_BYTES);
         try {
-            JsonNode root = JSON.readTree(Files.readAllBytes(file));
+            JsonNode root = JSON.readTree(content);
             if (!(root instanceof ObjectNode document)) {
                 throw new EngineException.InvalidInput("not a JSON object");
             }

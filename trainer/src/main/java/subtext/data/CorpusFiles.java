@@ -1,6 +1,7 @@
 package subtext.data;
 
 import java.io.IOException;
+import java.nio.file.FileSystemLoopException;
 import java.nio.file.FileSystems;
 import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
@@ -45,7 +46,7 @@ final class CorpusFiles {
             }
             Path file = Path.of(path);
             if (Files.isDirectory(file)) {
-                List<Path> found = under(file, inside -> true);
+                List<Path> found = under(file, Integer.MAX_VALUE, inside -> true);
                 if (found.isEmpty()) {
                     throw new EngineException.InvalidInput("corpus: the folder " + path
                             + " holds no file whose name ends in " + String.join(", ", TEXTS)
@@ -57,6 +58,9 @@ final class CorpusFiles {
                 throw new EngineException.InvalidInput("corpus: " + path + " is neither a file nor a folder");
             }
             return List.of(file);
+        } catch (FileSystemLoopException e) {
+            throw new EngineException.InvalidInput(
+                    "corpus: the link " + e.getFile() + " leads back to a folder that it lies in: remove it", e);
         } catch (IOException e) {
             throw new EngineException.InvalidInput("corpus: cannot read " + path + " (" + e.getMessage() + ")", e);
         }
@@ -70,6 +74,14 @@ final class CorpusFiles {
         }
         int slash = pattern.lastIndexOf('/', special);
         Path from = Path.of(slash < 0 ? "." : slash == 0 ? "/" : pattern.substring(0, slash));
+        // what no file of the pattern lies in is not walked through
+        int depth = pattern.contains("**")
+                ? Integer.MAX_VALUE
+                : 1
+                        + (int) pattern.substring(slash + 1)
+                                .chars()
+                                .filter(c -> c == '/')
+                                .count();
         PathMatcher matcher;
         try {
             matcher = FileSystems.getDefault().getPathMatcher("glob:" + pattern.substring(slash + 1));
@@ -77,16 +89,17 @@ final class CorpusFiles {
             throw new EngineException.InvalidInput(
                     "corpus: not a glob: " + pattern + " (" + e.getDescription() + ")", e);
         }
-        List<Path> found =
-                Files.isDirectory(from) ? under(from, file -> matcher.matches(from.relativize(file))) : List.of();
+        List<Path> found = Files.isDirectory(from)
+                ? under(from, depth, file -> matcher.matches(from.relativize(file)))
+                : List.of();
         if (found.isEmpty()) {
             throw new EngineException.InvalidInput("corpus: no corpus file matches " + pattern);
         }
         return found;
     }
 
-    private static List<Path> under(Path folder, Predicate<Path> wanted) throws IOException {
-        try (Stream<Path> all = Files.walk(folder, FileVisitOption.FOLLOW_LINKS)) {
+    private static List<Path> under(Path folder, int depth, Predicate<Path> wanted) throws IOException {
+        try (Stream<Path> all = Files.walk(folder, depth, FileVisitOption.FOLLOW_LINKS)) {
             return all.filter(Files::isRegularFile)
                     .filter(file -> !hidden(folder.relativize(file)))
                     .filter(file -> isCorpus(file.getFileName().toString()))

@@ -113,7 +113,7 @@ public final class Prepare {
 
     // what is in the folder, beside what Prepared names
     private static final String LOCK = ".lock";
-    private static final String PLAN = "plan.json";
+    static final String PLAN = "plan.json";
     private static final String SCAN = "scan";
     private static final String TRAIN = "train";
     private static final String HELD_OUT_PART = "held-out";
@@ -188,7 +188,7 @@ public final class Prepare {
         Drops drops = drops(scanFolder, scan);
         Tokenizer tokenizer = tokenizer(scan, drops);
         Prepared.Statistics statistics = write(scanFolder, scan, drops, tokenizer);
-        AtomicFiles.write(out.resolve(Prepared.MANIFEST), statistics.toJson() + "\n");
+        AtomicFiles.write(out.resolve(Prepared.MANIFEST), Prepared.sealed(statistics));
         delete(scanFolder);
         return Prepared.open(out);
     }
@@ -253,7 +253,7 @@ public final class Prepare {
         JsonNode now = JSON.valueToTree(plan);
         Path file = out.resolve(PLAN);
         if (Files.exists(file)) {
-            JsonNode before = JSON.readTree(Files.readString(file));
+            JsonNode before = JSON.readTree(Prepared.unsealed(file));
             for (String key : plan.keySet()) {
                 if (!now.get(key).toString().equals(String.valueOf(before.get(key)))) {
                     throw new EngineException.InvalidConfig(out + " was begun with other "
@@ -265,7 +265,7 @@ public final class Prepare {
             }
             return;
         }
-        AtomicFiles.write(file, JSON.writeValueAsString(plan) + "\n");
+        AtomicFiles.write(file, Prepared.sealed(plan));
     }
 
     // ---- scan

@@ -8,10 +8,13 @@ import java.util.ArrayList;
 import java.util.List;
 import subtext.bindings.EngineException;
 import subtext.io.Digest;
+import subtext.io.WholeFile;
+import subtext.run.SelfDigest;
 import subtext.text.Tokenizer;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /**
  * A folder that {@link Prepare} made of a corpus: {@code prepared.json} with the statistics, {@code tokenizer.json}, and token shards under
@@ -27,6 +30,7 @@ public record Prepared(
         Path folder, Statistics statistics, Tokenizer tokenizer, List<Annotated> train, List<Annotated> heldOut) {
     static final String MANIFEST = "prepared.json";
     static final String TOKENIZER = "tokenizer.json";
+    private static final int LARGEST = 256 << 20;
 
     private static final JsonMapper JSON =
             JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
@@ -122,11 +126,32 @@ public record Prepared(
     private static Statistics statistics(Path folder) throws IOException {
         Path manifest = folder.resolve(MANIFEST);
         try {
-            return JSON.readValue(Files.readString(manifest), Statistics.class);
-        } catch (JacksonException | java.nio.charset.CharacterCodingException e) {
+            return JSON.readValue(unsealed(manifest), Statistics.class);
+        } catch (JacksonException e) {
             throw new EngineException.CorruptFile(
                     manifest + ": damaged: " + Corpus.oneLine(e.getMessage()) + "; prepare the corpus again", e);
         }
+    }
+
+    /** JSON that holds its own digest. */
+    static String sealed(Object value) {
+        ObjectNode tree = JSON.createObjectNode();
+        tree.put("sha256", SelfDigest.EMPTY);
+        tree.setAll((ObjectNode) JSON.valueToTree(value));
+        return SelfDigest.seal(JSON.writeValueAsString(tree) + "\n");
+    }
+
+    /**
+     * What {@link #sealed} gave, its digest left out.
+     *
+     * @throws EngineException.CorruptFile if a byte of it is not as written
+     */
+    static String unsealed(Path file) throws IOException {
+        String text = SelfDigest.open(
+                WholeFile.bytes(file, LARGEST), file, ": damaged, or of an older version; prepare the corpus again");
+        ObjectNode tree = (ObjectNode) JSON.readTree(text);
+        tree.remove("sha256");
+        return tree.toString();
     }
 
     private static List<Annotated> documents(Path folder, Statistics statistics, Part part) throws IOException {
@@ -145,7 +170,10 @@ public record Prepared(
     }
 
     private static TokenShard shard(Path folder, Statistics statistics, Shard said) throws IOException {
-        Path file = folder.resolve(said.file());
+        Path file = folder.resolve(said.file()).normalize();
+        if (!file.startsWith(folder.normalize())) {
+            throw TokenShard.damaged(folder.resolve(MANIFEST), "it names a shard outside the folder, " + said.file());
+        }
         if (!Files.isRegularFile(file)) {
             throw TokenShard.damaged(file, "it is missing");
         }
@@ -165,6 +193,9 @@ public record Prepared(
     public static List<String> verify(Path folder) throws IOException {
         List<String> problems = new ArrayList<>();
         try {
+            if (Files.exists(folder.resolve(Prepare.PLAN))) {
+                unsealed(folder.resolve(Prepare.PLAN));
+            }
             Prepared prepared = open(folder);
             for (Part part :
                     List.of(prepared.statistics().train(), prepared.statistics().heldOut())) {
@@ -187,7 +218,7 @@ public record Prepared(
     /** How many files {@link #verify} reads. */
     public static int files(Path folder) throws IOException {
         Statistics statistics = statistics(folder);
-        return 2
+        return 3
                 + statistics.train().shards().size()
                 + statistics.heldOut().shards().size();
     }

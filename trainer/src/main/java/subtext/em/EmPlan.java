@@ -68,6 +68,8 @@ public record EmPlan(
                     k,
                     "from 1 to evaluation.elboSamples (" + evaluation.elboSamples() + ")");
         }
+        require(evaluation.resamples() >= 1, "evaluation.resamples", evaluation.resamples(), "at least 1");
+        require(evaluation.shown() >= 0, "evaluation.shown", evaluation.shown(), "at least 0");
         warnings.checked();
         baselines = List.copyOf(baselines);
         for (String name : baselines) {
@@ -138,6 +140,8 @@ public record EmPlan(
 
     private static Schedule schedule(RunConfig.Training t, int steps) {
         require(t.learningRate() > 0, "training.learningRate", t.learningRate(), "above 0");
+        share("training.finalShare", t.finalShare());
+        share("training.decayShare", t.decayShare());
         require(t.warmup() >= 0, "training.warmup", t.warmup(), "at least 0");
         return switch (t.schedule()) {
             case "constant" -> new Schedule.Constant(t.learningRate(), t.warmup());
@@ -148,6 +152,10 @@ public record EmPlan(
                         t.learningRate(), t.warmup(), steps, (int) Math.round(t.decayShare() * steps), t.finalShare());
             default -> throw unknown("training.schedule", t.schedule(), "constant", "linear", "cosine", "wsd");
         };
+    }
+
+    private static void share(String field, double value) {
+        require(value >= 0 && value <= 1, field, value, "a share from 0 to 1");
     }
 
     private static EngineException unknown(String field, String value, String... known) {

@@ -246,9 +246,9 @@ public final class EmRun {
                 throw new EngineException.InvalidConfig(
                         "device.matmul: expected own, auto or vendor, got '" + device.matmul() + "'");
         };
-        if (device.threads() < 0) {
-            throw new EngineException.InvalidConfig(
-                    "device.threads: expected 0 (one per core) or more, got " + device.threads());
+        if (device.threads() < 0 || device.threads() > DeviceOptions.MOST_THREADS) {
+            throw new EngineException.InvalidConfig("device.threads: expected 0 (one per core) to "
+                    + DeviceOptions.MOST_THREADS + ", got " + device.threads());
         }
         return DeviceOptions.defaults().withThreads(device.threads()).withMatmul(matmul);
     }

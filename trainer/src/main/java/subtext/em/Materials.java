@@ -45,8 +45,7 @@ final class Materials {
                     : file(config.corpus(), seeds, given, notice);
         }
         RunConfig.World w = config.world();
-        ChainWorld world =
-                new ChainWorld(new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seeds.seed()));
+        ChainWorld world = world(w, seeds.seed());
         return switch (w.rendering()) {
             case "tokens" -> {
                 if (given.isPresent()) {
@@ -60,6 +59,27 @@ final class Materials {
                 throw new EngineException.InvalidConfig(
                         "world.rendering: expected tokens or text, got '" + w.rendering() + "'");
         };
+    }
+
+    private static ChainWorld world(RunConfig.World w, long seed) {
+        ChainWorld world;
+        try {
+            world = new ChainWorld(new ChainWorld.Plan(w.states(), w.generators(), w.depth(), w.readouts(), seed));
+        } catch (IllegalArgumentException e) {
+            throw new EngineException.InvalidConfig("world." + e.getMessage(), e);
+        }
+        count("warmStart", w.warmStart(), world.splitSize());
+        count("documents", w.documents(), world.splitSize());
+        count("dev", w.dev(), world.splitSize());
+        count("heldOut", w.heldOut(), world.splitSize());
+        return world;
+    }
+
+    private static void count(String field, int count, long most) {
+        if (count < 1 || count > most) {
+            throw new EngineException.InvalidConfig(
+                    "world." + field + ": expected 1 to " + most + " in a world of this size, got " + count);
+        }
     }
 
     // ---- the chain world, a token per state

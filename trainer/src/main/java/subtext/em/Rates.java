@@ -1,7 +1,6 @@
 package subtext.em;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -14,6 +13,7 @@ import subtext.generate.Generator;
 import subtext.generate.Prompt;
 import subtext.generate.Sampling;
 import subtext.generate.Scorer;
+import subtext.io.WholeFile;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
@@ -34,6 +34,8 @@ import tools.jackson.databind.json.JsonMapper;
  * @param score forward, with a shared prefix
  */
 public record Rates(String machine, double train, double draw, double score) {
+    private static final int LARGEST = 16 << 20;
+
     private static final long NANOS_EACH = 500_000_000;
 
     /**
@@ -115,7 +117,7 @@ public record Rates(String machine, double train, double draw, double score) {
     public static Rates read(Path file) throws IOException {
         JsonNode tree;
         try {
-            tree = JsonMapper.shared().readTree(Files.readString(file));
+            tree = JsonMapper.shared().readTree(WholeFile.text(file, LARGEST));
         } catch (JacksonException e) {
             throw new EngineException.InvalidInput(file + ": not JSON: " + e.getOriginalMessage(), e);
         }

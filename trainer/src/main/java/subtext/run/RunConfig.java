@@ -4,13 +4,17 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import subtext.bindings.EngineException;
 import subtext.evaluate.Thresholds;
 import tools.jackson.core.JacksonException;
+import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.MapperFeature;
 import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.exc.MismatchedInputException;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -228,6 +232,7 @@ public record RunConfig(
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
             .enable(SerializationFeature.INDENT_OUTPUT)
+            .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
             .build();
 
     public RunConfig {
@@ -413,6 +418,10 @@ public record RunConfig(
         }
         String last = names[names.length - 1];
         JsonNode old = child(parent, last, key, "");
+        if (old.isObject()) {
+            throw new EngineException.InvalidConfig(key + ": is a group of settings; set one of them, such as " + key
+                    + "." + old.propertyNames().iterator().next());
+        }
         JsonNode now;
         if (old.isString()) {
             now = tree.stringNode(value.startsWith("\"") ? parsed(value, key).asString() : value);
@@ -429,14 +438,14 @@ public record RunConfig(
             now = parsed(value, key);
         }
         parent.set(last, now);
-        return read(tree, key + ": cannot be '" + value + "'");
+        return read(tree, "");
     }
 
     /** The settings of a tree over these; {@code where} begins the message about what is wrong in it. */
     public RunConfig over(JsonNode changes, String where) {
         ObjectNode tree = tree();
         merge(tree, changes, "", where);
-        return read(tree, where + "a value has the wrong type");
+        return read(tree, where);
     }
 
     private static void merge(ObjectNode base, JsonNode changes, String prefix, String where) {
@@ -480,7 +489,11 @@ public record RunConfig(
 
     private static JsonNode parsed(String value, String key) {
         try {
-            return JSON.readTree(value);
+            JsonNode node = JSON.readTree(value);
+            if (!node.isMissingNode()) {
+                return node;
+            }
+            throw new EngineException.InvalidConfig(key + ": a value is missing");
         } catch (JacksonException e) {
             throw new EngineException.InvalidConfig(key + ": cannot be '" + value + "'");
         }
@@ -490,11 +503,42 @@ public record RunConfig(
         return JSON.valueToTree(this);
     }
 
-    private static RunConfig read(JsonNode tree, String complaint) {
+    private static RunConfig read(JsonNode tree, String where) {
+        requireFinite("", tree, where);
         try {
             return JSON.treeToValue(tree, RunConfig.class);
         } catch (JacksonException e) {
-            throw new EngineException.InvalidConfig(complaint + " (" + e.getOriginalMessage() + ")");
+            String key = e.getPath().stream()
+                    .map(JacksonException.Reference::getPropertyName)
+                    .filter(Objects::nonNull)
+                    .collect(Collectors.joining("."));
+            String value = tree.at("/" + key.replace('.', '/')).toString();
+            String expected = e instanceof MismatchedInputException mismatch
+                    ? kind(mismatch.getTargetType())
+                    : "a number of the size of an int";
+            throw new EngineException.InvalidConfig(
+                    where + key + ": expected " + expected + ", got "
+                            + (value.length() > 100 ? value.substring(0, 100) + "..." : value),
+                    e);
+        }
+    }
+
+    private static String kind(Class<?> type) {
+        return type == int.class || type == long.class || type == Integer.class || type == Long.class
+                ? "a whole number"
+                : type == double.class
+                        ? "a number"
+                        : type == boolean.class ? "true or false" : type == String.class ? "a text" : "a list";
+    }
+
+    /** A number too large for its type is read as infinite; no setting may be. */
+    private static void requireFinite(String key, JsonNode node, String where) {
+        for (var entry : node.properties()) {
+            requireFinite(key.isEmpty() ? entry.getKey() : key + "." + entry.getKey(), entry.getValue(), where);
+        }
+        if (node.isDouble() && !Double.isFinite(node.doubleValue())) {
+            throw new EngineException.InvalidConfig(
+                    where + key + ": expected a finite number, got " + node.doubleValue());
         }
     }
 

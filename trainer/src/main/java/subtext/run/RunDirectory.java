@@ -16,6 +16,7 @@ import java.util.stream.Stream;
 import subtext.bindings.EngineException;
 import subtext.em.LatentPart;
 import subtext.io.AtomicFiles;
+import subtext.io.WholeFile;
 import subtext.train.Checkpoint;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -43,6 +44,7 @@ public final class RunDirectory implements AutoCloseable {
     public static final String DONE = "DONE";
 
     private static final String RUN = "run.json";
+    private static final int LARGEST = 16 << 20;
     private static final String METRICS = "metrics.jsonl";
     private static final String CSV = "metrics.csv";
     private static final String REPORT = "report.json";
@@ -143,7 +145,7 @@ public final class RunDirectory implements AutoCloseable {
         Path file = root.resolve(RUN);
         byte[] bytes;
         try {
-            bytes = Files.readAllBytes(file);
+            bytes = WholeFile.bytes(file, LARGEST);
         } catch (IOException e) {
             throw new EngineException.InvalidInput(
                     "run: cannot read " + file + ": is " + root + " the folder of a run?", e);

@@ -45,6 +45,10 @@ public record TrainPlan(
         require(steps >= 0, "training.steps", steps, "at least 0");
         require(tokens >= 1, "training.tokens", tokens, "at least 1");
         require(microTokens >= 1, "training.microTokens", microTokens, "at least 1");
+        require(adamw.beta1() >= 0 && adamw.beta1() < 1, "training.beta1", adamw.beta1(), "at least 0 and below 1");
+        require(adamw.beta2() >= 0 && adamw.beta2() < 1, "training.beta2", adamw.beta2(), "at least 0 and below 1");
+        require(adamw.eps() > 0, "training.eps", adamw.eps(), "above 0");
+        require(adamw.decay() >= 0, "training.weightDecay", adamw.decay(), "at least 0");
         require(clip >= 0, "training.clip", clip, "at least 0");
         require(spike == 0 || spike > 1, "training.spike", spike, "0 or more than 1");
         require(checkpointEvery >= 0, "training.checkpointEvery", checkpointEvery, "at least 0");

@@ -43,11 +43,18 @@ public final class ChainWorld {
      * @param seed of rules and problems
      */
     public record Plan(int states, int generators, int depth, List<Integer> readouts, long seed) {
+        private static final int MOST_STATES = 4096;
+        private static final long MOST_QUESTIONS = 1L << 60;
+
         public Plan {
             readouts = List.copyOf(readouts);
-            require(states >= 2, "states", "at least 2", states);
+            require(states >= 2 && states <= MOST_STATES, "states", "2 to " + MOST_STATES, states);
             require(generators >= 1 && generators <= 26, "generators", "1 to 26", generators);
-            require(depth >= 1, "depth", "at least 1", depth);
+            require(
+                    depth >= 1 && states * Math.pow(generators, depth) <= MOST_QUESTIONS,
+                    "depth",
+                    "at least 1, and states * generators^depth at most " + MOST_QUESTIONS,
+                    depth);
             require(!readouts.isEmpty(), "readouts", "at least one step", readouts);
             int previous = 0;
             for (int readout : readouts) {

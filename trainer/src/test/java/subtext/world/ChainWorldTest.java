@@ -234,7 +234,7 @@ class ChainWorldTest {
 
     @Test
     void impossiblePlansAreRefusedByField() {
-        assertThatThrownBy(() -> new Plan(1, 8, 6, List.of(6), 0)).hasMessage("states: expected at least 2, got 1");
+        assertThatThrownBy(() -> new Plan(1, 8, 6, List.of(6), 0)).hasMessage("states: expected 2 to 4096, got 1");
         assertThatThrownBy(() -> new Plan(16, 27, 6, List.of(6), 0)).hasMessage("generators: expected 1 to 26, got 27");
         assertThatThrownBy(() -> new Plan(16, 8, 6, List.of(3, 3), 0))
                 .hasMessage("readouts: expected rising steps in 1..6, got [3, 3]");
