@@ -20,4 +20,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 for mode in test grad exact; do
     "$build/op_tests" "$mode" --lib "$build/libsubtext_cpu.so" "$@"
 done
-echo "sanitizers: nothing found in op_tests test, grad, exact"
+for mode in test exact; do  # products by the matrix unit's arithmetic, which is the same in software
+    SUBTEXT_AMX=emulated "$build/op_tests" "$mode" --lib "$build/libsubtext_cpu.so" --op matmul --matmul amx --shapes 12
+done
+echo "sanitizers: nothing found in op_tests test, grad, exact, and those of products by the matrix unit"

@@ -97,6 +97,7 @@ st_status matmul(st_device* device, const char* op, void* c, const void* a, cons
     plan.wide = wide;
     plan.serial = ++device->serial;
     const bool share = M * N / 16 * K >= 4 * kShare;
+    if (device->amx && kind < 2) return subtext::amxMatmul(device, kind, plan) ? ST_OK : ST_OUT_OF_MEMORY;
     if (layout == 0 && kind < 2 && M <= device->kernels->fewRows[kind]) return fewRows(device, kind, plan);
     device->kernels->matmulPlan[kind](&plan, share ? device->pool->threads() : 1);
     char* scratch = device->scratch(plan.scratchBytes);

@@ -109,6 +109,7 @@ st_device::~st_device() {
     for (const auto& block : blocks) std::free(block.first);
     for (const auto& block : hostBlocks) std::free(block.first);
     std::free(threadScratch);
+    std::free(commonScratch);
 }
 
 st_status st_device::fail(st_status status, const char* format, ...) {
@@ -123,6 +124,20 @@ st_status st_device::fail(st_status status, const char* format, ...) {
         error.clear();
     }
     return status;
+}
+
+char* st_device::sharedScratch(int64_t bytes) {
+    if (bytes > commonScratchBytes) {
+        void* p = obtain(static_cast<size_t>(bytes + 4095) / 4096 * 4096);
+        if (!p) {
+            fail(ST_OUT_OF_MEMORY, "no %lld bytes of host memory for scratch", (long long)bytes);
+            return nullptr;
+        }
+        std::free(commonScratch);
+        commonScratch = static_cast<char*>(p);
+        commonScratchBytes = bytes;
+    }
+    return commonScratch;
 }
 
 char* st_device::scratch(int64_t bytes) {
@@ -214,7 +229,9 @@ st_status st_device_text(st_device* device, char* text, int64_t capacity, int32_
     if (!text || capacity <= 0) return device->fail(ST_INVALID_ARGUMENT, "device_text: text needs room, got capacity %lld", (long long)capacity);
     switch (which) {
         case ST_TEXT_NAME: copyText(text, capacity, processorName()); return ST_OK;
-        case ST_TEXT_PATH: copyText(text, capacity, device->kernels->name); return ST_OK;
+        case ST_TEXT_PATH:
+            copyText(text, capacity, device->kernels->name + (device->amx ? std::string("+") + device->amx->name : ""));
+            return ST_OK;
         case ST_TEXT_BUILD: copyText(text, capacity, "C++ " __VERSION__); return ST_OK;
     }
     return device->fail(ST_INVALID_ARGUMENT, "device_text: which = %d is unknown", which);
@@ -224,6 +241,20 @@ st_status st_device_stream(st_device* device, void** stream) {
     if (!device) return ST_INVALID_ARGUMENT;
     if (!stream) return device->fail(ST_INVALID_ARGUMENT, "device_stream: stream must not be NULL");
     *stream = nullptr;
+    return ST_OK;
+}
+
+st_status st_device_matmul(st_device* device, int32_t unit) {
+    if (!device) return ST_INVALID_ARGUMENT;
+    if (unit == ST_MATMUL_VECTOR) {
+        device->amx = nullptr;
+        return ST_OK;
+    }
+    if (unit != ST_MATMUL_AMX) return device->fail(ST_INVALID_ARGUMENT, "device_matmul: unit %d, expected ST_MATMUL_VECTOR or ST_MATMUL_AMX", unit);
+    std::string reason;
+    const subtext::AmxKernels* amx = subtext::chooseAmx(&reason);
+    if (!amx) return device->fail(ST_UNSUPPORTED, "%s", reason.c_str());
+    device->amx = amx;
     return ST_OK;
 }
 

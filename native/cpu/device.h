@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "amx.h"
 #include "kernels.h"
 #include "pool.h"
 #include "subtext.h"
@@ -20,6 +21,7 @@ struct st_event {
 struct st_device {
     std::unique_ptr<subtext::Pool> pool;
     const subtext::Kernels* kernels = nullptr;
+    const subtext::AmxKernels* amx = nullptr;  // products of f32 and bf16 by the matrix unit, if that was asked for
     std::string error;
 
     std::unordered_map<void*, int64_t> blocks;      // st_alloc: bytes
@@ -30,6 +32,8 @@ struct st_device {
     // scratch that ops keep between calls; it grows in the first steps and then stays
     char* threadScratch = nullptr;
     int64_t threadScratchBytes = 0;  // per thread
+    char* commonScratch = nullptr;
+    int64_t commonScratchBytes = 0;
     std::vector<int64_t> firstTask;  // of each sequence
     int64_t serial = 0;
 
@@ -40,6 +44,8 @@ struct st_device {
 
     /// Per-thread scratch of at least `bytes`, 64-byte aligned, for thread numbers 0 .. threads-1; NULL if there is no memory.
     char* scratch(int64_t bytes);
+    /// Scratch of at least `bytes` that threads share, page aligned; NULL if there is no memory.
+    char* sharedScratch(int64_t bytes);
 
     /// Runs f(from, to, thread) over 0 .. n-1 in pieces of `grain`; on the calling thread alone if the work is too small to share.
     template <class F>

@@ -227,6 +227,12 @@ st_status st_device_text(st_device *device, char *text, int64_t capacity, int32_
     }
 }
 
+st_status st_device_matmul(st_device *device, int32_t unit) {
+    if (!device) return ST_INVALID_ARGUMENT;
+    if (unit == ST_MATMUL_VECTOR) return ST_OK;
+    return st::fail(device, ST_UNSUPPORTED, "device_matmul: a GPU multiplies by its own kernels, the matrix unit of a processor is for the CPU");
+}
+
 st_status st_device_stream(st_device *device, void **stream) {
     *stream = device->stream;
     return ST_OK;

@@ -45,7 +45,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a prototype or the meaning of one changes. */
-#define ST_ABI_VERSION 1
+#define ST_ABI_VERSION 2
 
 typedef struct st_device st_device;
 typedef struct st_event st_event;
@@ -83,6 +83,10 @@ typedef int32_t st_dtype;
 #define ST_TEXT_PATH 1         /* instruction set or kernel path in use: "avx512", "avx2", "portable", "sm_90a", "sm_80" */
 #define ST_TEXT_BUILD 2        /* compiler and its version */
 
+/* How a CPU multiplies matrices of ST_F32 and ST_BF16, for st_device_matmul. */
+#define ST_MATMUL_VECTOR 0     /* fused multiply-adds of f32 in vectors: the same bits on every instruction set */
+#define ST_MATMUL_AMX 1        /* the matrix unit (Intel AMX): bf16 as it is, f32 in three parts of bf16, with bits of its own; see native/cpu/amx.h */
+
 /* ---- device ------------------------------------------------------------------------------------------------------- */
 
 ST_API int32_t st_abi_version(void);
@@ -96,6 +100,9 @@ ST_API st_status st_device_close(st_device *device);
 ST_API const char *st_last_error(const st_device *device);
 ST_API st_status st_device_property(st_device *device, int64_t *value, int32_t property);
 ST_API st_status st_device_text(st_device *device, char *text, int64_t capacity, int32_t which);
+/* Says which unit matrix products run on from now on: ST_MATMUL_VECTOR unless this is called. ST_UNSUPPORTED, with the reason, where the
+ * processor or the system has no such unit, and on CUDA for all but ST_MATMUL_VECTOR, which there means its own kernels. */
+ST_API st_status st_device_matmul(st_device *device, int32_t unit);
 /* The CUDA stream all work is queued on (cudaStream_t), for cuBLASLt; NULL on the CPU. */
 ST_API st_status st_device_stream(st_device *device, void **stream);
 

@@ -76,6 +76,50 @@ void matmulOnThreads(Trial& t, Device& other) {
     }
 }
 
+float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
+
+/// x as the sum of bf16 numbers: three of an f32, itself of a bf16.
+std::vector<float> partsOf(float x, st_dtype dtype) {
+    std::vector<float> parts;
+    for (int i = 0; i < (dtype == ST_F32 ? 3 : 1); i++) {
+        parts.push_back(std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : static_cast<float>(rounded(x, ST_BF16)));
+        x -= parts.back();
+    }
+    return parts;
+}
+
+/// Elements of products by the matrix unit against the chain that native/cpu/amx.h defines, worked out here one multiplication at a time.
+void amxChain(Trial& t) {
+    const int64_t M = t.size("M", 300, 1), N = t.size("N", 300, 1), K = t.size("K", 900, 1);
+    if (t.dtype == ST_F64) return;
+    const double spread = t.random.below(3) ? 0 : 40;  // exponents, so that sums and parts reach the subnormal numbers
+    Values av = t.normals(M * K, 1, t.dtype), bv = t.normals(N * K, 1, t.dtype);
+    for (Values* values : {&av, &bv}) {
+        for (double& x : *values) x = rounded(std::ldexp(x, static_cast<int>(spread * (t.random.uniform() * 2 - 1.6))), t.dtype);
+    }
+    Buffer a(t, t.dtype, av), b(t, t.dtype, bv), c(t, ST_F32, M * N);
+    t.ok(t.device->matmul_nt(t.device, c, a, b, nullptr, M, N, K, t.dtype, ST_F32));
+    const Values got = c.read();
+    static const int order[6][2] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}};
+    for (int trial = 0; trial < 20; trial++) {
+        const int64_t m = t.random.below(M), n = t.random.below(N);
+        float sum = 0;
+        for (int64_t k0 = 0; k0 < K; k0 += 32) {
+            for (int product = t.dtype == ST_F32 ? 0 : 5; product < 6; product++) {
+                float chains[2] = {0, 0};
+                for (int64_t k = k0; k < std::min(K, k0 + 32); k++) {
+                    const float x = partsOf(static_cast<float>(av[m * K + k]), t.dtype)[order[product][0]];
+                    const float y = partsOf(static_cast<float>(bv[n * K + k]), t.dtype)[order[product][1]];
+                    chains[k % 2] = flushed(std::fma(x, y, chains[k % 2]));
+                }
+                sum = flushed(sum + flushed(chains[0] + chains[1]));
+            }
+        }
+        t.require(sum == static_cast<float>(got[m * N + n]),
+                  format("element %lld, %lld is %a, its chain %a", (long long)m, (long long)n, got[m * N + n], sum));
+    }
+}
+
 /// Norm, gate and log-probability of single rows against the batch.
 void plainRows(Trial& t) {
     const int64_t N = 1 + t.random.below(60), C = t.size("C", 300, 1), each = C * bytesOf(t.dtype);
@@ -297,7 +341,7 @@ void runExact(const Library& library, const Settings& settings, const std::vecto
     std::string path;
     bool cpu;
     {
-        Device device(library, settings.ordinal, settings.threads);
+        Device device(library, settings.ordinal, settings.threads, settings.matmul);
         path = device.text(ST_TEXT_PATH);
         cpu = device.property(ST_COMPUTE_CAPABILITY) == 0;
         std::printf("%s: %s, %s, seed %llu\n", library.path.c_str(), device.text(ST_TEXT_NAME).c_str(), path.c_str(), (unsigned long long)settings.seed);
@@ -309,22 +353,34 @@ void runExact(const Library& library, const Settings& settings, const std::vecto
     }
     if (!cpu) return;
     {
-        Device device(library, settings.ordinal, settings.threads);
+        Device device(library, settings.ordinal, settings.threads, settings.matmul);
         runTrials(device, settings, "noise left out, and all of it", trials, prunedNoise, score);
     }
     for (const int32_t threads : {1, 2, 4}) {
-        Device device(library, settings.ordinal, threads);
+        Device device(library, settings.ordinal, threads, settings.matmul);
         compareDigests(format("every op on %d threads", threads).c_str(), first, digests(device, settings, ops), score);
     }
     for (const int32_t threads : {2, 3, 7, 16}) {
-        Device device(library, settings.ordinal, 1), other(library, settings.ordinal, threads);
+        Device device(library, settings.ordinal, 1, settings.matmul), other(library, settings.ordinal, threads, settings.matmul);
         runTrials(device, settings, format("matmul on %d threads", threads).c_str(), trials, [&](Trial& t) { matmulOnThreads(t, other); }, score);
+    }
+    if (settings.matmul == ST_MATMUL_AMX) {
+        Device device(library, settings.ordinal, settings.threads, settings.matmul);
+        runTrials(device, settings, "matmul is the chain of amx.h", trials, amxChain, score);
+    }
+    if (settings.matmul == ST_MATMUL_AMX) {  // the unit against its definition in software; vectors have no part in it
+        setenv("SUBTEXT_AMX", "emulated", 1);
+        {
+            Device device(library, settings.ordinal, settings.threads, settings.matmul);
+            compareDigests(format("every op on %s", device.text(ST_TEXT_PATH).c_str()).c_str(), first, digests(device, settings, ops), score);
+        }
+        unsetenv("SUBTEXT_AMX");
     }
     for (const char* isa : {"avx2", "portable"}) {
         if (path == isa || path == "portable") continue;
         setenv("SUBTEXT_ISA", isa, 1);
         {
-            Device device(library, settings.ordinal, settings.threads);
+            Device device(library, settings.ordinal, settings.threads, settings.matmul);
             compareDigests(format("every op on %s", device.text(ST_TEXT_PATH).c_str()).c_str(), first, digests(device, settings, ops), score);
         }
         unsetenv("SUBTEXT_ISA");

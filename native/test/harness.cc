@@ -43,11 +43,15 @@ Library openLibrary(const std::string& path) {
     return library;
 }
 
-Device::Device(const Library& library, int32_t ordinal, int32_t threads) : library_(library) {
+Device::Device(const Library& library, int32_t ordinal, int32_t threads, int32_t matmul) : library_(library) {
     char error[512] = "";
     if (library.device_open(&handle_, ordinal, threads, error, sizeof error) != ST_OK) {
         std::fprintf(stderr, "%s: %s\n", library.path.c_str(), error);
         std::exit(2);
+    }
+    if (library.device_matmul(handle_, matmul) == ST_UNSUPPORTED) {
+        std::fprintf(stderr, "skipped: %s\n", library.last_error(handle_));
+        std::exit(77);
     }
     void *a = nullptr;
     must(library.alloc(handle_, &a, 64), "alloc");

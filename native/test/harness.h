@@ -18,7 +18,7 @@ namespace op_tests {
 typedef long double Wide;
 
 #define ST_FUNCTIONS(X)                                                                                                            \
-    X(abi_version) X(device_open) X(device_close) X(last_error) X(device_property) X(device_text) X(device_stream) X(alloc) X(free)  \
+    X(abi_version) X(device_open) X(device_close) X(last_error) X(device_property) X(device_text) X(device_matmul) X(device_stream) X(alloc) X(free)  \
     X(host_alloc) X(host_free) X(upload) X(download) X(copy) X(fill_zero) X(fill_i32) X(fill_normal) X(cast) X(synchronize)          \
     X(event_create) X(event_record) X(event_elapsed) X(event_free) X(record_begin) X(record_end) X(record_replay) X(record_free)     \
     X(embedding_forward) X(embedding_backward) X(gather_rows) X(rmsnorm_forward) X(rmsnorm_backward_scratch_bytes)                   \
@@ -40,7 +40,7 @@ Library openLibrary(const std::string& path);
 /// An open device of a library, closed with the object.
 class Device {
   public:
-    Device(const Library& library, int32_t ordinal, int32_t threads);
+    Device(const Library& library, int32_t ordinal, int32_t threads, int32_t matmul = ST_MATMUL_VECTOR);
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
@@ -91,6 +91,7 @@ struct Settings {
     int64_t largest = 257;
     int32_t ordinal = 0;
     int32_t threads = 0;
+    int32_t matmul = ST_MATMUL_VECTOR;
     std::vector<std::string> orders = {""};  // of the emulator's threads: every trial runs in each; empty: as the environment says
     bool quick = false;   // perf: smaller shapes
 };

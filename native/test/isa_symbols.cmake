@@ -1,4 +1,4 @@
-# Objects compiled for AVX2 or AVX-512 must export nothing that other code could be linked to: only their own namespace, no weak
+# Objects compiled for an instruction set must export nothing that other code could be linked to: only their own namespace, no weak
 # functions. Otherwise an older processor might be handed a copy it cannot run.
 #   cmake -DNM=nm -DOBJECTS=a.o;b.o -P isa_symbols.cmake
 foreach(object IN LISTS OBJECTS)
@@ -11,7 +11,7 @@ foreach(object IN LISTS OBJECTS)
         if(line MATCHES " [WVu] ")
             message(FATAL_ERROR "${object} has a symbol that the linker may share: ${line}")
         endif()
-        if(line MATCHES " [TDBR] " AND NOT line MATCHES "subtext::avx(2|512)::")
+        if(line MATCHES " [TDBR] " AND NOT line MATCHES "subtext::(avx2|avx512|amx|amx_emulated)::")
             message(FATAL_ERROR "${object} exports outside its namespace: ${line}")
         endif()
     endforeach()

@@ -165,14 +165,14 @@ void runMemory(const Library& library, const Settings& settings, const std::vect
 
     // the counter itself must be able to count
     const int64_t before = taken;
-    { Device device(told, settings.ordinal, threads); }
+    { Device device(told, settings.ordinal, threads, settings.matmul); }
     verdict(score, taken - asked > before,
             format("opening a device is seen to allocate: %lld times", (long long)(taken - before)));
     verdict(score, taken == given,
             format("a closed device has freed all: %lld of %lld", (long long)given, (long long)taken));
 
     {
-        Device device(told, settings.ordinal, threads);
+        Device device(told, settings.ordinal, threads, settings.matmul);
         int64_t calls = 0;
         runOps(device, settings, ops, 8, calls);  // scratch grows to what the largest of these shapes needs
         const int64_t grown = taken - asked;
@@ -192,7 +192,7 @@ void runMemory(const Library& library, const Settings& settings, const std::vect
     int64_t settled = 0;
     for (int i = 0; i < warm + times; i++) {
         if (i == warm) settled = residentBytes();
-        Device device(told, settings.ordinal, threads);
+        Device device(told, settings.ordinal, threads, settings.matmul);
         void* memory[3] = {};
         for (void*& each : memory) {
             device.must(told.alloc(device, &each, 1 << 18), "alloc");

@@ -7,7 +7,7 @@
 //   op_tests perf    GB/s, GFLOP/s and the share of a ceiling measured in the same run
 //
 // options: --lib FILE (once or twice; default libsubtext_cpu.so beside the program), --op PART, --dtype f32|bf16|f64, --seed N,
-// --shapes N (random shapes an op), --largest N (largest size), --threads N, --device N, --quick (perf),
+// --shapes N (random shapes an op), --largest N (largest size), --threads N, --matmul vector|amx, --device N,
 // --orders A,B (thread orders of the emulator: normal, reversed, shuffled:SEED; every trial runs in each)
 // Exit status: 0 if all passed, 1 if any failed, 2 if it could not run.
 #include <algorithm>
@@ -177,7 +177,7 @@ void runPerf(Device& device, const Settings& settings, const std::vector<Op>& op
 int usage() {
     std::fprintf(stderr,
                  "usage: op_tests test|grad|exact|memory|perf [--lib FILE]... [--op PART] [--dtype f32|bf16|f64] [--seed N] [--shapes N]\n"
-                 "                [--largest N] [--threads N] [--device N] [--quick] [--orders normal,reversed,shuffled:N]\n");
+                 "                [--largest N] [--threads N] [--matmul vector|amx] [--device N] [--quick] [--orders normal,reversed,shuffled:N]\n");
     return 2;
 }
 
@@ -217,6 +217,7 @@ int main(int count, char** arguments) {
         else if (name == "--shapes") settings.shapes = std::atoi(value.c_str());
         else if (name == "--largest") settings.largest = std::atoll(value.c_str());
         else if (name == "--threads") settings.threads = std::atoi(value.c_str());
+        else if (name == "--matmul" && (value == "vector" || value == "amx")) settings.matmul = value == "amx" ? ST_MATMUL_AMX : ST_MATMUL_VECTOR;
         else if (name == "--orders") settings.orders = split(value, ',');
         else if (name == "--device") settings.ordinal = std::atoi(value.c_str());
         else if (name == "--dtype" && value == "f32") settings.dtype = ST_F32;
@@ -243,7 +244,7 @@ int main(int count, char** arguments) {
             runMemory(library, settings, ops, score);
             continue;
         }
-        Device device(library, settings.ordinal, settings.threads);
+        Device device(library, settings.ordinal, settings.threads, settings.matmul);
         std::printf("%s: %s, %s, %s, seed %llu\n", path.c_str(), device.text(ST_TEXT_NAME).c_str(), device.text(ST_TEXT_PATH).c_str(),
                     device.text(ST_TEXT_BUILD).c_str(), (unsigned long long)settings.seed);
         if (settings.mode == "test") runTest(device, settings, ops, score);

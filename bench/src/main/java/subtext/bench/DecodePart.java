@@ -9,7 +9,9 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import subtext.bindings.DType;
+import subtext.bindings.Matmul;
 import subtext.generate.Generator;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -39,6 +41,7 @@ final class DecodePart {
                 "sequences",
                 "subtext",
                 "of reading the weights",
+                "--matmul amx",
                 "llama.cpp",
                 "subtext is");
         for (Model model : MODELS) {
@@ -62,53 +65,42 @@ final class DecodePart {
 
     private static void measure(Section section, Model model, DType type, int threads, int rounds, double bandwidth)
             throws IOException {
-        Map<String, double[]> ours = new LinkedHashMap<>();
+        List<Matmul> units = Units.here();
+        List<Ours> ours = new ArrayList<>();
         Map<String, Map<String, double[]>> peers = new HashMap<>();
         List<String> settings = llama(model, type) == null ? List.of() : List.of("on", "off");
-        int most = Arrays.stream(model.sequences).max().orElseThrow();
-        try (GenerateWork work = new GenerateWork(model.shape, type, threads, LONG_PROMPT + TOKENS);
-                Generator generator = work.generator(most, PROMPT, TOKENS);
-                Generator reader = work.generator(1, LONG_PROMPT, 1)) {
-            work.verify();
+        try {
+            for (Matmul unit : units) {
+                ours.add(new Ours(model, type, unit, threads));
+            }
+            int contenders = ours.size() + settings.size();
             for (int round = -1; round < rounds; round++) {
-                for (int turn = 0; turn <= settings.size(); turn++) {
-                    int who = Math.floorMod(turn + round, settings.size() + 1);
-                    if (who == 0) {
-                        for (int n : model.sequences) {
-                            long from = System.nanoTime();
-                            work.draw(generator, n, PROMPT, TOKENS);
-                            put(ours, "" + n, rounds, round, n * TOKENS / ((System.nanoTime() - from) * 1e-9));
-                        }
-                        long from = System.nanoTime();
-                        work.draw(reader, 1, LONG_PROMPT, 1);
-                        put(ours, "prompt", rounds, round, LONG_PROMPT / ((System.nanoTime() - from) * 1e-9));
-                    } else {
-                        String setting = settings.get(who - 1);
-                        Map<String, double[]> rates = peers.computeIfAbsent(setting, s -> new HashMap<>());
-                        for (JsonNode line : run(llama(model, type), model, setting, threads)) {
-                            if (line.path("pp").asInt() == LONG_PROMPT) {
-                                put(
-                                        rates,
-                                        "prompt",
-                                        rounds,
-                                        round,
-                                        line.path("speed_pp").asDouble());
-                            } else {
-                                String n = "" + line.path("pl").asInt();
-                                put(
-                                        rates,
-                                        n,
-                                        rounds,
-                                        round,
-                                        line.path("speed_tg").asDouble());
-                            }
-                        }
+                for (int turn = 0; turn < contenders; turn++) {
+                    int who = Math.floorMod(turn + round, contenders);
+                    if (who < ours.size()) {
+                        ours.get(who).measure(rounds, round);
+                        continue;
+                    }
+                    String setting = settings.get(who - ours.size());
+                    Map<String, double[]> rates = peers.computeIfAbsent(setting, s -> new HashMap<>());
+                    for (JsonNode line : run(llama(model, type), model, setting, threads)) {
+                        boolean prompt = line.path("pp").asInt() == LONG_PROMPT;
+                        String what = prompt ? "prompt" : "" + line.path("pl").asInt();
+                        put(
+                                rates,
+                                what,
+                                rounds,
+                                round,
+                                line.path(prompt ? "speed_pp" : "speed_tg").asDouble());
                     }
                 }
             }
-            for (Map.Entry<String, double[]> entry : ours.entrySet()) {
-                String what = entry.getKey();
-                Contest.Result own = new Contest.Result("subtext", entry.getValue());
+            for (String what : ours.getFirst().rates.keySet()) {
+                List<Contest.Result> own = new ArrayList<>();
+                for (int i = 0; i < units.size(); i++) {
+                    own.add(new Contest.Result(
+                            Units.name(units.get(i)), ours.get(i).rates.get(what)));
+                }
                 Contest.Result best = null;
                 for (String setting : settings) {
                     double[] rates = peers.get(setting).get(what);
@@ -118,17 +110,61 @@ final class DecodePart {
                         section.measured(model.file + " " + type + " " + what, one.name(), "tokens/s", rates);
                     }
                 }
-                section.measured(model.file + " " + type + " " + what, "subtext", "tokens/s", own.rates());
-                boolean single = what.equals("1");
+                own.forEach(result -> section.measured(
+                        model.file + " " + type + " " + what, result.name(), "tokens/s", result.rates()));
+                Contest.Result peer = best;
+                double weights = ours.getFirst().work.weightBytes() * 1e-9;
                 section.row(
                         model.file,
                         type,
                         what,
-                        own.median(),
-                        single ? Math.round(100 * own.median() * work.weightBytes() * 1e-9 / bandwidth) + " %" : "",
-                        best == null ? "not installed" : Section.number(best.median()),
-                        best == null ? "" : Section.times(own.over(best)) + " x");
+                        own.getFirst().median(),
+                        what.equals("1") ? Math.round(100 * own.getFirst().median() * weights / bandwidth) + " %" : "",
+                        own.size() > 1 ? own.getLast().median() : "",
+                        peer == null ? "not installed" : Section.number(peer.median()),
+                        peer == null
+                                ? ""
+                                : own.stream()
+                                        .map(result -> Section.times(result.over(peer)) + " x")
+                                        .collect(Collectors.joining(", ")));
             }
+        } finally {
+            ours.forEach(Ours::close);
+        }
+    }
+
+    /** Our model on one unit, and what it reached. */
+    private static final class Ours implements AutoCloseable {
+        private final Model model;
+        private final GenerateWork work;
+        private final Generator generator;
+        private final Generator reader;
+        private final Map<String, double[]> rates = new LinkedHashMap<>();
+
+        Ours(Model model, DType type, Matmul unit, int threads) {
+            this.model = model;
+            work = new GenerateWork(model.shape, type, unit, threads, LONG_PROMPT + TOKENS);
+            generator = work.generator(Arrays.stream(model.sequences).max().orElseThrow(), PROMPT, TOKENS);
+            reader = work.generator(1, LONG_PROMPT, 1);
+            work.verify();
+        }
+
+        void measure(int rounds, int round) {
+            for (int n : model.sequences) {
+                long from = System.nanoTime();
+                work.draw(generator, n, PROMPT, TOKENS);
+                put(rates, "" + n, rounds, round, n * TOKENS / ((System.nanoTime() - from) * 1e-9));
+            }
+            long from = System.nanoTime();
+            work.draw(reader, 1, LONG_PROMPT, 1);
+            put(rates, "prompt", rounds, round, LONG_PROMPT / ((System.nanoTime() - from) * 1e-9));
+        }
+
+        @Override
+        public void close() {
+            reader.close();
+            generator.close();
+            work.close();
         }
     }
 

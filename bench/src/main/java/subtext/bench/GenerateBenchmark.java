@@ -16,6 +16,7 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import subtext.bindings.DType;
+import subtext.bindings.Matmul;
 import subtext.generate.Generator;
 
 /** Tokens a second drawn, sampling and log-probabilities included, and what share of memory bandwidth reading the weights takes of it. */
@@ -57,13 +58,16 @@ public class GenerateBenchmark {
         @Param("0")
         public int threads;
 
+        @Param("OWN")
+        public Matmul matmul;
+
         GenerateWork work;
         Generator generator;
         double bandwidth;
 
         @Setup(Level.Trial)
         public void open() {
-            work = new GenerateWork(shape, dtype, threads, PROMPT + TOKENS);
+            work = new GenerateWork(shape, dtype, matmul, threads, PROMPT + TOKENS);
             work.verify();
             generator = work.generator(sequences, PROMPT, TOKENS);
             bandwidth = Ceilings.open()

@@ -7,6 +7,7 @@ import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
+import subtext.bindings.Matmul;
 import subtext.generate.Generator;
 import subtext.generate.Prompt;
 import subtext.generate.Sample;
@@ -24,10 +25,11 @@ final class GenerateWork implements AutoCloseable {
     private final int context;
 
     /** @param context prompt and drawn tokens of a sequence, at most */
-    GenerateWork(ModelShape shape, DType dtype, int threads, int context) {
+    GenerateWork(ModelShape shape, DType dtype, Matmul unit, int threads, int context) {
         this.vocabulary = shape.vocabulary;
         this.context = context;
-        device = Device.open(Backend.CPU, DeviceOptions.defaults().withThreads(threads));
+        device = Device.open(
+                Backend.CPU, DeviceOptions.defaults().withThreads(threads).withMatmul(unit));
         llama = Llama.open(device, shape.config(context + 1), dtype, Llama.Capacity.weights());
         ModelShape.randomWeights(device, llama);
     }

@@ -12,6 +12,7 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.Kernels;
+import subtext.bindings.Matmul;
 import subtext.bindings.Slab;
 import subtext.bindings.Tensor;
 
@@ -28,6 +29,9 @@ public class KernelState implements AutoCloseable {
     @Param("0")
     public int threads;
 
+    @Param("OWN")
+    public Matmul matmul = Matmul.OWN;
+
     Device device;
     Kernels k;
     private Slab slab;
@@ -37,7 +41,8 @@ public class KernelState implements AutoCloseable {
     /** 1 GiB to cut operands from. */
     @Setup(Level.Trial)
     public void open() {
-        device = Device.open(backend, DeviceOptions.defaults().withThreads(threads));
+        device = Device.open(
+                backend, DeviceOptions.defaults().withThreads(threads).withMatmul(matmul));
         k = device.kernels();
         slab = device.slab("operands", s -> s.release(reserve(s)));
         begin = slab.mark();

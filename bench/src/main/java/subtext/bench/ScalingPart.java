@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import subtext.bindings.Matmul;
 import subtext.model.LlamaConfig;
 
 /** How cost grows: time against sequence length, batch, layers and K, beside what the work predicts. */
@@ -52,7 +53,7 @@ final class ScalingPart {
     }
 
     private static Runner train(LlamaConfig config, int threads, int sequences, int length) {
-        TrainWork work = new TrainWork(config, threads, sequences, length);
+        TrainWork work = new TrainWork(config, Matmul.OWN, threads, sequences, length);
         return new Runner(work::step, work.flops(), work);
     }
 

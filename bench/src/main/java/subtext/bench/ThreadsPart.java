@@ -2,6 +2,7 @@ package subtext.bench;
 
 import java.util.ArrayList;
 import java.util.List;
+import subtext.bindings.Matmul;
 
 /** Two threads against one on the training step, and that they train the same bits. */
 final class ThreadsPart {
@@ -18,8 +19,8 @@ final class ThreadsPart {
             int sequences = shape == ModelShape.TINY ? 64 : 16;
             int length = shape == ModelShape.TINY ? 128 : 256;
             List<List<Double>> losses = List.of(new ArrayList<>(), new ArrayList<>());
-            try (TrainWork one = new TrainWork(shape.config(length), 1, sequences, length);
-                    TrainWork two = new TrainWork(shape.config(length), 2, sequences, length)) {
+            try (TrainWork one = new TrainWork(shape.config(length), Matmul.OWN, 1, sequences, length);
+                    TrainWork two = new TrainWork(shape.config(length), Matmul.OWN, 2, sequences, length)) {
                 List<TrainWork> works = List.of(one, two);
                 List<Contest.Contender> contenders = new ArrayList<>();
                 for (int i = 0; i < 2; i++) {

@@ -15,6 +15,7 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
+import subtext.bindings.Matmul;
 
 /** Tokens a second of the trainer's step, its GFLOP/s, and their share of multiply-adds from registers in the same process. */
 @BenchmarkMode(Mode.Throughput)
@@ -54,12 +55,15 @@ public class TrainStepBenchmark {
         @Param("0")
         public int threads;
 
+        @Param("OWN")
+        public Matmul matmul;
+
         TrainWork train;
         double ceiling;
 
         @Setup(Level.Trial)
         public void open() {
-            train = new TrainWork(shape.config(length), threads, sequences, length);
+            train = new TrainWork(shape.config(length), matmul, threads, sequences, length);
             train.verify();
             ceiling = Ceilings.open().fma(threads == 0 ? Runtime.getRuntime().availableProcessors() : threads);
         }

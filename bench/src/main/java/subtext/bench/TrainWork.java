@@ -13,6 +13,7 @@ import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
+import subtext.bindings.Matmul;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
@@ -35,12 +36,13 @@ final class TrainWork implements AutoCloseable {
     private final float[] initial;
     private int steps;
 
-    TrainWork(LlamaConfig config, int threads, int sequences, int length) {
+    TrainWork(LlamaConfig config, Matmul unit, int threads, int sequences, int length) {
         this.config = config;
         this.sequences = sequences;
         this.length = length;
         int rows = sequences * length;
-        device = Device.open(Backend.CPU, DeviceOptions.defaults().withThreads(threads));
+        device = Device.open(
+                Backend.CPU, DeviceOptions.defaults().withThreads(threads).withMatmul(unit));
         llama = Llama.open(device, config, DType.F32, Llama.Capacity.training(rows, sequences));
         optimizer = new AdamW(llama);
         initial = Initialisation.weights(llama.table(), 1);

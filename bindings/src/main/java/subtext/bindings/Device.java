@@ -49,6 +49,7 @@ public final class Device implements AutoCloseable {
     private final Kernels kernels;
     private final List<AutoCloseable> owned = new ArrayList<>();
     private final boolean planning;
+    private final Matmul matmul;
     private CublasLt vendor;
     private long plannedBytes;
     private boolean closed;
@@ -76,8 +77,19 @@ public final class Device implements AutoCloseable {
         this.handle = result.get(ADDRESS, 0).reinterpret(arena, null);
         this.staging = arena.allocate(STAGING_BYTES, 64);
         this.kernels = new Kernels(this, symbols, handle);
-        if (backend != Backend.CPU && options.matmul() != Matmul.OWN) {
-            openVendorMatmul(options.matmul());
+        this.matmul = options.matmul();
+        if (matmul == Matmul.AMX) {
+            openMatrixUnit();
+        } else if (backend != Backend.CPU && matmul != Matmul.OWN) {
+            openVendorMatmul(matmul);
+        }
+    }
+
+    private void openMatrixUnit() {
+        if (SubtextH.st_device_matmul(symbols, handle, SubtextH.ST_MATMUL_AMX) != SubtextH.ST_OK) {
+            String reason = lastError();
+            close();
+            throw new EngineException.BackendUnavailable("--matmul amx: " + reason + "; use --matmul own");
         }
     }
 
@@ -521,6 +533,11 @@ public final class Device implements AutoCloseable {
         return Optional.ofNullable(vendor).map(CublasLt::description);
     }
 
+    /** What was asked to compute matrix products. */
+    public Matmul matmul() {
+        return matmul;
+    }
+
     /** Whether forward products, and with them log-probabilities, are exact to the bit for any batch: not under {@link Matmul#VENDOR}. */
     public boolean exact() {
         return !kernels.vendorForward();
@@ -568,12 +585,15 @@ public final class Device implements AutoCloseable {
     /** Turns a status into an exception. */
     void check(String operation, int status) {
         if (status != SubtextH.ST_OK) {
-            MemorySegment text = SubtextH.st_last_error(symbols, handle);
-            String reason = text.equals(MemorySegment.NULL)
-                    ? ""
-                    : text.reinterpret(Long.MAX_VALUE).getString(0);
-            throw new EngineException.NativeCall(operation, Status.of(status), reason);
+            throw new EngineException.NativeCall(operation, Status.of(status), lastError());
         }
+    }
+
+    private String lastError() {
+        MemorySegment text = SubtextH.st_last_error(symbols, handle);
+        return text.equals(MemorySegment.NULL)
+                ? ""
+                : text.reinterpret(Long.MAX_VALUE).getString(0);
     }
 
     /** @throws WrongThreadException on any thread but the device's */

@@ -31,10 +31,11 @@ final class DeviceFlags {
 
     @Option(
             names = "--matmul",
-            paramLabel = "own|auto|vendor",
+            paramLabel = "own|auto|vendor|amx",
             description =
-                    "Matrix products on CUDA: our kernels; ours forward and cuBLASLt backward where it is found (auto, the default);"
-                            + " or cuBLASLt throughout, which gives up bit-equal log-probabilities.")
+                    "Matrix products by our kernels (own); on CUDA ours forward and cuBLASLt backward where it is found (auto, the"
+                            + " default), or cuBLASLt throughout, which gives up bit-equal log-probabilities (vendor); on a CPU with a"
+                            + " matrix unit (Intel AMX) by that, faster, as exact, with bits of its own (amx).")
     Matmul matmul;
 
     Backend backend() {

@@ -19,7 +19,9 @@ import picocli.CommandLine.Spec;
 import subtext.bindings.Backend;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceInfo;
+import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
+import subtext.bindings.Matmul;
 import tools.jackson.databind.json.JsonMapper;
 
 /** What was found on this machine, what will be used and why, and whether it computes right. */
@@ -148,11 +150,27 @@ final class DoctorCommand implements Callable<Integer> {
                 out.printf("         %s %s: %s%n", check.passed() ? "ok    " : "FAILED", check.name(), check.detail());
             }
         }
+        if (findings.stream().anyMatch(finding -> finding.backend() == Backend.CPU)) {
+            out.println("amx      " + matrixUnit());
+        }
         if (findings.stream().anyMatch(finding -> finding.backend() == Backend.CUDA)) {
             out.println("cublaslt " + Device.vendorMatmulSearch());
         }
         out.println("used by default: "
                 + (chosen == null ? "nothing works" : chosen.name().toLowerCase(java.util.Locale.ROOT)));
+    }
+
+    /** Whether the processor's matrix unit is there, and computes right. */
+    private static String matrixUnit() {
+        try (Device device = Device.open(Backend.CPU, DeviceOptions.defaults().withMatmul(Matmul.AMX))) {
+            return SelfTest.run(device).stream()
+                    .filter(check -> !check.passed())
+                    .findFirst()
+                    .map(check -> "FAILED " + check.name() + ": " + check.detail())
+                    .orElse("works: --matmul amx multiplies by the processor's matrix unit, with bits of its own");
+        } catch (EngineException.BackendUnavailable e) {
+            return "not available: " + e.getMessage();
+        }
     }
 
     /** The release of NVIDIA's kernel module, such as 580.95.05; "none" without one. */
@@ -173,6 +191,7 @@ final class DoctorCommand implements Callable<Integer> {
         root.put("javaHome", System.getProperty("java.home"));
         root.put("cores", Runtime.getRuntime().availableProcessors());
         root.put("driver", driver());
+        root.put("amx", matrixUnit());
         root.put("cublaslt", Device.vendorMatmulSearch());
         root.put("chosen", chosen == null ? null : chosen.name().toLowerCase(java.util.Locale.ROOT));
         List<Object> backends = new ArrayList<>();

@@ -9,6 +9,7 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
+import subtext.bindings.Matmul;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
@@ -19,11 +20,12 @@ import subtext.text.Tokens;
 /**
  * The devices that the model tests run on. Tests of exactness and parity take each of {@link #backends}; the others take {@link #backend},
  * {@code -Dsubtext.test.backend=cpu|cuda_emulated|cuda}, CPU unless told. {@code -Dsubtext.test.library} names the library of the backend
- * that was told. Small random models and texts, each a function of its seed.
+ * that was told, {@code -Dsubtext.test.matmul=amx} what computes products. Small random models and texts, each a function of its seed.
  */
 public final class TestDevice {
     private static final String BACKEND = "subtext.test.backend";
     private static final String LIBRARY = "subtext.test.library";
+    private static final String MATMUL = "subtext.test.matmul";
 
     private TestDevice() {}
 
@@ -62,7 +64,12 @@ public final class TestDevice {
 
     /** A device of a backend with so many CPU threads. */
     public static Device open(Backend backend, int threads) {
-        return Device.open(backend, options(backend).withThreads(threads));
+        try {
+            return Device.open(backend, options(backend).withThreads(threads));
+        } catch (EngineException.BackendUnavailable e) {
+            Assumptions.assumeFalse(options(backend).matmul() == Matmul.AMX, e.getMessage());
+            throw e;
+        }
     }
 
     /** How tests open the backend's device. */
@@ -73,7 +80,9 @@ public final class TestDevice {
     /** How tests open a backend's device. */
     public static DeviceOptions options(Backend backend) {
         String told = System.getProperty(LIBRARY);
-        DeviceOptions options = DeviceOptions.defaults().withThreads(2);
+        DeviceOptions options = DeviceOptions.defaults()
+                .withThreads(2)
+                .withMatmul(Matmul.valueOf(System.getProperty(MATMUL, "auto").toUpperCase(Locale.ROOT)));
         if (told != null && backend == backend()) {
             return options.withLibrary(Path.of(told));
         }

@@ -242,9 +242,10 @@ public final class EmRun {
             case "own" -> Matmul.OWN;
             case "auto" -> Matmul.AUTO;
             case "vendor" -> Matmul.VENDOR;
+            case "amx" -> Matmul.AMX;
             default ->
                 throw new EngineException.InvalidConfig(
-                        "device.matmul: expected own, auto or vendor, got '" + device.matmul() + "'");
+                        "device.matmul: expected own, auto, vendor or amx, got '" + device.matmul() + "'");
         };
         if (device.threads() < 0 || device.threads() > DeviceOptions.MOST_THREADS) {
             throw new EngineException.InvalidConfig("device.threads: expected 0 (one per core) to "

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import subtext.bindings.Device;
+import subtext.bindings.Matmul;
 
 /** What computed a run: code, Java, machine, device and its library. For people; nothing reads it back. */
 public final class Provenance {
@@ -39,7 +40,7 @@ public final class Provenance {
     private static String products(Device device) {
         return device.vendorMatmul()
                 .map(vendor -> (device.exact() ? "own forward, backward by " : "forward and backward by ") + vendor)
-                .orElse("own");
+                .orElse(device.matmul() == Matmul.AMX ? "own, by the processor's matrix unit" : "own");
     }
 
     /**

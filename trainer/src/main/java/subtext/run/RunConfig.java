@@ -211,8 +211,9 @@ public record RunConfig(
      * @param threads CPU threads, 0 for one per core; results do not depend on it
      * @param type storage of weights and activations, {@code f32} or {@code bf16}
      * @param slots sequences drawn at once; 0: chosen by the engine; results do not depend on it
-     * @param matmul matrix products on CUDA: {@code own} kernels, {@code auto} (own forward, cuBLASLt backward where it is found) or
-     *     {@code vendor} (cuBLASLt throughout: log-probabilities then agree up to rounding only)
+     * @param matmul matrix products: {@code own} kernels; {@code auto}, on CUDA own forward and cuBLASLt backward where it is found;
+     *     {@code vendor}, on CUDA cuBLASLt throughout: log-probabilities then agree up to rounding only; {@code amx}, on the CPU own kernels
+     *     for the processor's matrix unit, with bits of its own
      */
     public record Device(String backend, int threads, String type, int slots, String matmul) {}
 

@@ -18,8 +18,8 @@ import java.lang.invoke.MethodHandle;
  */
 public final class SubtextH {
 
-    /** {@code #define ST_ABI_VERSION 1} */
-    public static final int ST_ABI_VERSION = 1;
+    /** {@code #define ST_ABI_VERSION 2} */
+    public static final int ST_ABI_VERSION = 2;
 
     /** {@code #define ST_OK 0} */
     public static final int ST_OK = 0;
@@ -87,6 +87,12 @@ public final class SubtextH {
     /** {@code #define ST_TEXT_BUILD 2} */
     public static final int ST_TEXT_BUILD = 2;
 
+    /** {@code #define ST_MATMUL_VECTOR 0} */
+    public static final int ST_MATMUL_VECTOR = 0;
+
+    /** {@code #define ST_MATMUL_AMX 1} */
+    public static final int ST_MATMUL_AMX = 1;
+
     private static final ValueLayout.OfInt C_INT = ValueLayout.JAVA_INT;
     private static final ValueLayout.OfLong C_LONG = ValueLayout.JAVA_LONG;
     private static final ValueLayout.OfDouble C_DOUBLE = ValueLayout.JAVA_DOUBLE;
@@ -100,6 +106,7 @@ public final class SubtextH {
     private static final MethodHandle st_last_error$handle = handle(C_POINTER, C_POINTER);
     private static final MethodHandle st_device_property$handle = handle(C_INT, C_POINTER, C_POINTER, C_INT);
     private static final MethodHandle st_device_text$handle = handle(C_INT, C_POINTER, C_POINTER, C_LONG, C_INT);
+    private static final MethodHandle st_device_matmul$handle = handle(C_INT, C_POINTER, C_INT);
     private static final MethodHandle st_device_stream$handle = handle(C_INT, C_POINTER, C_POINTER);
     private static final MethodHandle st_alloc$handle = handle(C_INT, C_POINTER, C_POINTER, C_LONG);
     private static final MethodHandle st_free$handle = handle(C_INT, C_POINTER, C_POINTER);
@@ -256,6 +263,17 @@ public final class SubtextH {
             Symbols symbols, MemorySegment device, MemorySegment text, long capacity, int which) {
         try {
             return (int) st_device_text$handle.invokeExact(symbols.st_device_text, device, text, capacity, which);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable t) {
+            throw impossible(t);
+        }
+    }
+
+    /** {@code st_status st_device_matmul(st_device *device, int32_t unit)} */
+    public static int st_device_matmul(Symbols symbols, MemorySegment device, int unit) {
+        try {
+            return (int) st_device_matmul$handle.invokeExact(symbols.st_device_matmul, device, unit);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable t) {

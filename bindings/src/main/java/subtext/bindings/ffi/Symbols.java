@@ -15,6 +15,7 @@ public final class Symbols {
     final MemorySegment st_last_error;
     final MemorySegment st_device_property;
     final MemorySegment st_device_text;
+    final MemorySegment st_device_matmul;
     final MemorySegment st_device_stream;
     final MemorySegment st_alloc;
     final MemorySegment st_free;
@@ -76,6 +77,7 @@ public final class Symbols {
         st_last_error = find(lookup, library, "st_last_error");
         st_device_property = find(lookup, library, "st_device_property");
         st_device_text = find(lookup, library, "st_device_text");
+        st_device_matmul = find(lookup, library, "st_device_matmul");
         st_device_stream = find(lookup, library, "st_device_stream");
         st_alloc = find(lookup, library, "st_alloc");
         st_free = find(lookup, library, "st_free");
