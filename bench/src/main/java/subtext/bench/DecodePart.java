@@ -54,7 +54,7 @@ final class DecodePart {
         section.note(
                 "Each sequence has a prompt of %d tokens of its own and draws %d. Ours includes reading the prompts, drawing and"
                         + " log-probabilities, and gives the same bits as scoring, which was checked; llama.cpp is llama-batched-bench, which draws"
-                        + " nothing, with flash attention on or off, whichever is faster. `Prompt` is reading one prompt of %d tokens. Reading of"
+                        + " nothing, with flash attention on or off, and of 16-bit weights with bf16 or f16, whichever is fastest. `Prompt` is reading one prompt of %d tokens. Reading of"
                         + " memory: %.1f GB/s.",
                 PROMPT, TOKENS, LONG_PROMPT, bandwidth);
         if (System.getenv("SUBTEXT_LLAMA_BENCH") == null) {
@@ -67,8 +67,8 @@ final class DecodePart {
             throws IOException {
         List<Matmul> units = Units.here();
         List<Ours> ours = new ArrayList<>();
-        Map<String, Map<String, double[]>> peers = new HashMap<>();
-        List<String> settings = llama(model, type) == null ? List.of() : List.of("on", "off");
+        Map<Setting, Map<String, double[]>> peers = new HashMap<>();
+        List<Setting> settings = llama(model, type);
         try {
             for (Matmul unit : units) {
                 ours.add(new Ours(model, type, unit, threads));
@@ -81,9 +81,9 @@ final class DecodePart {
                         ours.get(who).measure(rounds, round);
                         continue;
                     }
-                    String setting = settings.get(who - ours.size());
+                    Setting setting = settings.get(who - ours.size());
                     Map<String, double[]> rates = peers.computeIfAbsent(setting, s -> new HashMap<>());
-                    for (JsonNode line : run(llama(model, type), model, setting, threads)) {
+                    for (JsonNode line : run(setting, model, threads)) {
                         boolean prompt = line.path("pp").asInt() == LONG_PROMPT;
                         String what = prompt ? "prompt" : "" + line.path("pl").asInt();
                         put(
@@ -102,10 +102,10 @@ final class DecodePart {
                             Units.name(units.get(i)), ours.get(i).rates.get(what)));
                 }
                 Contest.Result best = null;
-                for (String setting : settings) {
+                for (Setting setting : settings) {
                     double[] rates = peers.get(setting).get(what);
                     if (rates != null) {
-                        Contest.Result one = new Contest.Result("llama.cpp, flash attention " + setting, rates);
+                        Contest.Result one = new Contest.Result("llama.cpp, " + setting, rates);
                         best = best == null || one.median() > best.median() ? one : best;
                         section.measured(model.file + " " + type + " " + what, one.name(), "tokens/s", rates);
                     }
@@ -174,38 +174,47 @@ final class DecodePart {
         }
     }
 
-    /** The model's file, null where bench or file is missing. */
-    private static Path llama(Model model, DType type) {
-        String bench = System.getenv("SUBTEXT_LLAMA_BENCH");
-        String folder = System.getenv("SUBTEXT_GGUF");
-        if (bench == null || folder == null) {
-            return null;
+    /** How llama.cpp is run: with which file and whether with flash attention. */
+    private record Setting(Path file, boolean flash) {
+        @Override
+        public String toString() {
+            String name = file.getFileName().toString();
+            return name.substring(name.lastIndexOf('-') + 1, name.lastIndexOf('.')) + ", flash attention "
+                    + (flash ? "on" : "off");
         }
-        Path file = Path.of(folder, "llama-" + model.file + "-" + type.name().toLowerCase() + ".gguf");
-        return Files.exists(file) ? file : null;
     }
 
-    private static List<JsonNode> run(Path file, Model model, String flash, int threads) throws IOException {
-        List<JsonNode> lines = new ArrayList<>();
-        lines.addAll(run(
-                file,
-                flash,
-                threads,
-                PROMPT,
-                TOKENS,
-                String.join(
-                        ",",
-                        Arrays.stream(model.sequences).mapToObj(String::valueOf).toList())));
-        lines.addAll(run(file, flash, threads, LONG_PROMPT, 1, "1"));
+    /** With every file of the model that has weights of that size; none where bench or files are missing. */
+    private static List<Setting> llama(Model model, DType type) {
+        String folder = System.getenv("SUBTEXT_GGUF");
+        List<Setting> settings = new ArrayList<>();
+        if (System.getenv("SUBTEXT_LLAMA_BENCH") != null && folder != null) {
+            for (String weights : type == DType.BF16 ? List.of("bf16", "f16") : List.of("f32")) {
+                Path file = Path.of(folder, "llama-" + model.file + "-" + weights + ".gguf");
+                if (Files.exists(file)) {
+                    settings.add(new Setting(file, true));
+                    settings.add(new Setting(file, false));
+                }
+            }
+        }
+        return settings;
+    }
+
+    private static List<JsonNode> run(Setting setting, Model model, int threads) throws IOException {
+        String sequences = String.join(
+                ",", Arrays.stream(model.sequences).mapToObj(String::valueOf).toList());
+        List<JsonNode> lines = new ArrayList<>(run(setting, threads, PROMPT, TOKENS, sequences));
+        lines.addAll(run(setting, threads, LONG_PROMPT, 1, "1"));
         return lines;
     }
 
-    private static List<JsonNode> run(Path file, String flash, int threads, int prompt, int tokens, String sequences)
+    private static List<JsonNode> run(Setting setting, int threads, int prompt, int tokens, String sequences)
             throws IOException {
-        List<String> words = new ArrayList<>(List.of(System.getenv("SUBTEXT_LLAMA_BENCH"), "-m", file.toString()));
+        List<String> words =
+                new ArrayList<>(List.of(System.getenv("SUBTEXT_LLAMA_BENCH"), "-m", setting.file.toString()));
         words.addAll(List.of("-t", "" + threads, "-c", "8192", "-b", "2048", "-ub", "2048"));
         words.addAll(List.of("-npp", "" + prompt, "-ntg", "" + tokens, "-npl", sequences, "--output-format", "jsonl"));
-        if (flash.equals("on")) {
+        if (setting.flash) {
             words.add("-fa"); // a switch of llama-batched-bench, without a value
         }
         ProcessBuilder builder = new ProcessBuilder(words).redirectError(ProcessBuilder.Redirect.DISCARD);
@@ -220,7 +229,7 @@ final class DecodePart {
             }
         }
         if (lines.isEmpty()) {
-            throw new IllegalStateException("llama-batched-bench printed no result for " + file);
+            throw new IllegalStateException("llama-batched-bench printed no result for " + setting.file);
         }
         return lines;
     }
