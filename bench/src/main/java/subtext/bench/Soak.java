@@ -23,6 +23,7 @@ import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
+import subtext.bindings.Matmul;
 import subtext.data.Annotated;
 import subtext.data.Document;
 import subtext.em.EmEvent;
@@ -282,7 +283,7 @@ public final class Soak implements Callable<Integer> {
         private long tokens;
 
         Control(LlamaConfig config, int threads) {
-            work = new TrainWork(config, threads, SEQUENCES, LENGTH);
+            work = new TrainWork(config, Matmul.OWN, threads, SEQUENCES, LENGTH);
         }
 
         void begin() {
