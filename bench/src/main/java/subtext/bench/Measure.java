@@ -17,6 +17,7 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.Matmul;
+import subtext.em.RunPlan;
 import subtext.generate.Generator;
 import subtext.generate.Prompt;
 import subtext.generate.Sample;
@@ -81,13 +82,10 @@ public final class Measure {
         }
     }
 
-    /** What the Java machine and the library take beside the tensors, about. */
-    private static final long BESIDE_BYTES = 64L << 20;
-
     private static void stated(long bytes, String parts) {
         System.out.printf(
                 "{\"what\":\"memory\",\"tensorBytes\":%d,\"parts\":\"%s\",\"statedBytes\":%d}%n",
-                bytes, parts, bytes + BESIDE_BYTES);
+                bytes, parts, bytes + RunPlan.BESIDE);
     }
 
     /** The most memory that this process ever held, as Linux counts it; nothing where there is no Linux. */

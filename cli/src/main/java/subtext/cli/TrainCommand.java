@@ -11,6 +11,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import subtext.em.EmReport;
 import subtext.em.EmSettings;
+import subtext.em.RunPlan;
 import subtext.em.TrainRun;
 
 /** One training without expectation-maximisation. */
@@ -45,14 +46,21 @@ final class TrainCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         EmSettings settings = run.settings("train", List.of());
         PrintWriter err = spec.commandLine().getErr();
+        PrintWriter out = spec.commandLine().getOut();
+        if (settings.dryRun()) {
+            RunPlan plan = TrainRun.plan(settings, on, new Progress(err, Main.onTerminal()));
+            out.print(json ? plan.toJson() + System.lineSeparator() : plan.table());
+            out.flush();
+            plan.requireFit(settings.run());
+            return ExitCode.OK.code();
+        }
         TrainRun.Report report;
         try (Signals signals = Signals.into(settings.stop(), err)) {
             report = TrainRun.start(settings, on, new Progress(err, Main.onTerminal()));
         }
-        PrintWriter out = spec.commandLine().getOut();
         if (json) {
             out.println(report.toJson());
-        } else if (!settings.dryRun()) {
+        } else {
             out.printf(
                     "%s%n  %d steps, training loss %.4f nats per token", report.model(), report.steps(), report.loss());
             out.print(held(report.measured()));

@@ -12,6 +12,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import subtext.bindings.Backend;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -64,10 +66,54 @@ class CommandLineTest {
         assertThat(folder.resolve("r")).doesNotExist();
     }
 
+    /** As they are, on a machine that has neither model nor corpus. */
+    @ParameterizedTest
+    @ValueSource(strings = {"chain", "gsm8k-small", "tinyllama-finemath", "smollm2-135m"})
+    void presetsArePlannedUnedited(String preset) {
+        Outcome outcome =
+                run("em", "--preset", preset, "--run", "@/r", "--dry-run", "--rates", "../bench/results/h100.json");
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out()).contains("model ", "method ", "documents ", "memory ", "disk ", "rates ", "E-step");
+        assertThat(outcome.out().contains("is not there yet")).isEqualTo(!preset.equals("chain"));
+        assertThat(folder.resolve("r")).doesNotExist();
+    }
+
     @Test
-    void aRunThatDoesNotFitIsRefusedBeforeItStarts() {
+    void aDryRunOfATrainingPrintsItsPlanAndMakesNothing() throws IOException {
+        Files.writeString(folder.resolve("a.txt"), "One two three. Four five.\n\n".repeat(40));
+        String[] train = {
+            "train",
+            "--preset",
+            "smoke",
+            "--corpus",
+            "@/a.txt",
+            "--run",
+            "@/r",
+            "--device",
+            "cpu",
+            "--set",
+            "corpus.vocabulary=270"
+        };
+        Outcome outcome =
+                run(Stream.concat(Stream.of(train), Stream.of("--dry-run")).toArray(String[]::new));
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out())
+                .contains("method     training, 12 steps of 512 tokens; 36 documents", "in all", "FLOP", "training ");
+        JsonNode plan = run(Stream.concat(Stream.of(train), Stream.of("--dry-run", "--json"))
+                        .toArray(String[]::new))
+                .json();
+        long device = plan.path("needs").path("device").asLong();
+        assertThat(plan.path("processBytes").asLong())
+                .isEqualTo(device + plan.path("needs").path("heap").asLong() + (64L << 20));
+        assertThat(plan.path("stages")).hasSize(1);
+        assertThat(folder.resolve("r")).doesNotExist();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"em", "train"})
+    void aRunThatDoesNotFitIsRefusedBeforeItStarts(String command) {
         Outcome outcome = run(
-                "em",
+                command,
                 "--preset",
                 "smoke",
                 "--run",

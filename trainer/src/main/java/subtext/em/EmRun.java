@@ -56,13 +56,7 @@ public final class EmRun {
             Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), origin, notices::add);
             LlamaConfig sizes = sizes(config, origin, first);
             RunPlan.Volume volume = RunPlan.Volume.counted(first, plan, sizes.context());
-            RunPlan.of(
-                            plan,
-                            sizes,
-                            volume,
-                            needs(settings, plan, device, sizes, volume, first.bytes()),
-                            Optional.empty(),
-                            false)
+            needs(settings, plan, device, sizes, first.bytes(), RunPlan.disk(plan, sizes, volume))
                     .requireFit(settings.run());
             try (RunDirectory directory =
                             RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
@@ -174,14 +168,23 @@ public final class EmRun {
                 volume = RunPlan.Volume.assumed(config.corpus(), plan);
             }
             Optional<Rates> known = rates.or(() -> Optional.of(Rates.measured(device, sizes, type(config.device()))));
-            return RunPlan.of(plan, sizes, volume, needs(settings, plan, device, sizes, volume, held), known, truth);
+            return RunPlan.of(
+                    plan,
+                    sizes,
+                    volume,
+                    needs(settings, plan, device, sizes, held, RunPlan.disk(plan, sizes, volume)),
+                    known,
+                    truth);
         } catch (IOException e) {
             throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
         }
     }
 
-    private static RunPlan.Needs needs(
-            EmSettings settings, EmPlan plan, Device device, LlamaConfig sizes, RunPlan.Volume volume, long held)
+    /**
+     * @param held bytes of text in the heap
+     * @param disk bytes that the run's folder will have
+     */
+    static RunPlan.Needs needs(EmSettings settings, EmPlan plan, Device device, LlamaConfig sizes, long held, long disk)
             throws IOException {
         RunConfig.Device d = settings.config().device();
         return new RunPlan.Needs(
@@ -190,7 +193,7 @@ public final class EmRun {
                 RunPlan.heap(sizes, held),
                 Runtime.getRuntime().maxMemory(),
                 device.backend() == Backend.CPU,
-                RunPlan.disk(plan, sizes, volume),
+                disk,
                 RunPlan.diskFree(settings.run()));
     }
 

@@ -51,17 +51,21 @@ public record Material(
         heldOut = View.copyOf(heldOut);
     }
 
-    /** Bytes of Java's heap that the documents take, about. */
+    /** Bytes of Java's heap that the documents take, about; those of a prepared corpus stay on the disk, only their order is held. */
     long bytes() {
         long tokens = 0;
         long objects = 0;
         for (List<Document> part : List.of(corpus, development, heldOut)) {
+            if (part instanceof View<Document>) {
+                tokens += part.size();
+                continue;
+            }
             for (Document document : part) {
                 objects += 2 + document.chunks().size();
                 tokens += document.text().size();
             }
         }
-        for (Annotated annotated : warmStart) {
+        for (Annotated annotated : warmStart instanceof View<Annotated> ? List.<Annotated>of() : warmStart) {
             objects += 3 + 2L * annotated.document().chunks().size();
             tokens += annotated.document().text().size();
             tokens += annotated.thoughts().stream()

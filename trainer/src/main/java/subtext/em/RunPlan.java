@@ -28,14 +28,19 @@ import tools.jackson.databind.json.JsonMapper;
  * heap and disk by the sizes of what is held and written; operations by the formulas of the model; time by rates.
  *
  * @param model the sizes
- * @param plan the method
- * @param volume how much text there is
+ * @param method what is done, and on how much text: lines for people
+ * @param volume how much text EM has; empty for a training without it
  * @param needs memory and disk
  * @param stages in order
  * @param rates by which times were taken; empty: there are none
  */
 public record RunPlan(
-        LlamaConfig model, EmPlan plan, Volume volume, Needs needs, List<Stage> stages, Optional<Rates> rates) {
+        LlamaConfig model,
+        List<String> method,
+        Optional<Volume> volume,
+        Needs needs,
+        List<Stage> stages,
+        Optional<Rates> rates) {
     /**
      * How much text there is.
      *
@@ -136,7 +141,38 @@ public record RunPlan(
      * @param diskFree what is free there
      */
     public record Needs(
-            long device, long deviceFree, long heap, long heapLimit, boolean shared, long disk, long diskFree) {}
+            long device, long deviceFree, long heap, long heapLimit, boolean shared, long disk, long diskFree) {
+        /** What the process takes of the machine's memory: heap, the Java machine itself, and on the CPU the device. */
+        public long process() {
+            return (shared ? device : 0) + heap + BESIDE;
+        }
+
+        void requireFit(Path run) throws IOException {
+            if (device > deviceFree) {
+                throw new EngineException.OutOfDeviceMemory(
+                        "memory: the run needs " + bytes(device)
+                                + " for model, gradients, optimizer, activations and cache, " + bytes(deviceFree)
+                                + " are free; lower training.microTokens, device.slots or model.context, or take device.type=bf16");
+            }
+            if (heap > heapLimit) {
+                throw new EngineException.OutOfDeviceMemory("memory: Java needs about " + bytes(heap)
+                        + " of heap, and may take " + bytes(heapLimit) + "; set SUBTEXT_JAVA_OPTS=-Xmx"
+                        + (heap + (1L << 30) - 1) / (1L << 30) + "g");
+            }
+            if (shared && process() > deviceFree) {
+                throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(device)
+                        + " and about " + bytes(heap) + " of Java's heap, " + bytes(deviceFree)
+                        + " are free; lower training.microTokens or device.slots, or take a smaller model");
+            }
+            if (disk > diskFree) {
+                throw new FileSystemException(
+                        run.toString(),
+                        null,
+                        "the run will write about " + bytes(disk) + ", " + bytes(diskFree)
+                                + " are free; name another place by --run");
+            }
+        }
+    }
 
     /**
      * A part of the run.
@@ -150,7 +186,11 @@ public record RunPlan(
 
     private static final long HEAP_FLOOR = 96L << 20;
 
+    /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
+    public static final long BESIDE = 64L << 20;
+
     public RunPlan {
+        method = List.copyOf(method);
         stages = List.copyOf(stages);
     }
 
@@ -236,7 +276,63 @@ public record RunPlan(
                 default -> stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
             }
         }
-        return new RunPlan(model, plan, volume, needs, stages, rates);
+        return new RunPlan(model, method(plan, volume), Optional.of(volume), needs, stages, rates);
+    }
+
+    private static List<String> method(EmPlan plan, Volume volume) {
+        List<String> lines = new ArrayList<>();
+        lines.add(String.format(
+                Locale.ROOT,
+                "method     warm start, %d iterations, K = %d thoughts a chunk of at most %,d tokens; M-step %,d steps of %,d tokens, %s tokens"
+                        + " an iteration",
+                plan.iterations(),
+                plan.samples(),
+                plan.maxThought(),
+                plan.training().steps(),
+                plan.training().tokens(),
+                count((double) plan.training().steps() * plan.training().tokens())));
+        lines.add(String.format(
+                Locale.ROOT,
+                "documents  %,d with thoughts, %,d without, %s chunks of %.0f tokens after %.0f, thoughts of %.0f",
+                volume.warmDocuments(),
+                volume.documents(),
+                count(volume.chunks()),
+                volume.text(),
+                volume.context(),
+                volume.thought()));
+        if (!volume.assumed().isEmpty()) {
+            lines.add("           " + volume.assumed());
+        }
+        return lines;
+    }
+
+    /**
+     * One training without EM.
+     *
+     * @param documents to train on
+     * @param tokens in all of them
+     */
+    static RunPlan training(TrainPlan plan, LlamaConfig model, int documents, long tokens, Needs needs, Rates rates) {
+        double keys = Math.min(model.context(), plan.documentMask() ? tokens / Math.max(1.0, documents) : 1e9) / 2;
+        return new RunPlan(
+                model,
+                List.of(String.format(
+                        Locale.ROOT,
+                        "method     training, %,d steps of %,d tokens; %,d documents of %s tokens, gone through %.2f times",
+                        plan.steps(),
+                        plan.tokens(),
+                        documents,
+                        count(tokens),
+                        (double) plan.steps() * plan.tokens() / Math.max(1, tokens))),
+                Optional.empty(),
+                needs,
+                List.of(training("training", plan.steps(), plan.tokens(), keys, model, Optional.of(rates))),
+                Optional.of(rates));
+    }
+
+    /** Bytes of the folder of one training: the model and its checkpoints. */
+    static long disk(TrainPlan plan, LlamaConfig model) {
+        return ParameterTable.of(model).size() * (4 + 12L * plan.keep());
     }
 
     /** Bytes of a run's folder: each trained model with its checkpoints, and the thoughts of each E-step. */
@@ -283,28 +379,7 @@ public record RunPlan(
      * @throws IOException if the disk is
      */
     public void requireFit(Path run) throws IOException {
-        if (needs.device() > needs.deviceFree()) {
-            throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(needs.device())
-                    + " for model, gradients, optimizer, activations and cache, " + bytes(needs.deviceFree())
-                    + " are free; lower training.microTokens, device.slots or model.context, or take device.type=bf16");
-        }
-        if (needs.heap() > needs.heapLimit()) {
-            throw new EngineException.OutOfDeviceMemory("memory: Java needs about " + bytes(needs.heap())
-                    + " of heap, and may take " + bytes(needs.heapLimit()) + "; set SUBTEXT_JAVA_OPTS=-Xmx"
-                    + (needs.heap() + (1L << 30) - 1) / (1L << 30) + "g");
-        }
-        if (needs.shared() && needs.device() + needs.heap() > needs.deviceFree()) {
-            throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(needs.device())
-                    + " and about " + bytes(needs.heap()) + " of Java's heap, " + bytes(needs.deviceFree())
-                    + " are free; lower training.microTokens or device.slots, or take a smaller model");
-        }
-        if (needs.disk() > needs.diskFree()) {
-            throw new FileSystemException(
-                    run.toString(),
-                    null,
-                    "the run will write about " + bytes(needs.disk()) + ", " + bytes(needs.diskFree())
-                            + " are free; name another place by --run");
-        }
+        needs.requireFit(run);
     }
 
     /** The space on the disk that a folder lies on or would lie on. */
@@ -331,28 +406,7 @@ public record RunPlan(
                 model.vocabulary(),
                 model.context(),
                 count(model.parameters())));
-        text.append(String.format(
-                Locale.ROOT,
-                "method     warm start, %d iterations, K = %d thoughts a chunk of at most %,d tokens; M-step %,d steps of %,d tokens, %s tokens"
-                        + " an iteration%n",
-                plan.iterations(),
-                plan.samples(),
-                plan.maxThought(),
-                plan.training().steps(),
-                plan.training().tokens(),
-                count((double) plan.training().steps() * plan.training().tokens())));
-        text.append(String.format(
-                Locale.ROOT,
-                "documents  %,d with thoughts, %,d without, %s chunks of %.0f tokens after %.0f, thoughts of %.0f%n",
-                volume.warmDocuments(),
-                volume.documents(),
-                count(volume.chunks()),
-                volume.text(),
-                volume.context(),
-                volume.thought()));
-        if (!volume.assumed().isEmpty()) {
-            text.append("           ").append(volume.assumed()).append('\n');
-        }
+        method.forEach(line -> text.append(line).append(System.lineSeparator()));
         text.append("memory     ")
                 .append(bytes(needs.device()))
                 .append(" on the device, ")
@@ -361,7 +415,9 @@ public record RunPlan(
                 .append(bytes(needs.heap()))
                 .append(" of Java's heap, ")
                 .append(bytes(needs.heapLimit()))
-                .append(" allowed\n");
+                .append(" allowed; about ")
+                .append(bytes(needs.process()))
+                .append(" of this machine's in all\n");
         text.append("disk       about ")
                 .append(bytes(needs.disk()))
                 .append(", ")
@@ -418,8 +474,9 @@ public record RunPlan(
                         "vocabulary", model.vocabulary(),
                         "context", model.context(),
                         "parameters", model.parameters()));
-        root.put("volume", volume);
+        volume.ifPresent(v -> root.put("volume", v));
         root.put("needs", needs);
+        root.put("processBytes", needs.process());
         root.put("rates", rates.orElse(null));
         root.put("stages", stages);
         root.put("seconds", seconds());

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import subtext.bindings.Device;
 import subtext.bindings.EngineException;
 import subtext.data.Annotated;
@@ -37,6 +38,9 @@ import tools.jackson.databind.json.JsonMapper;
  */
 public final class TrainRun {
     private static final JsonMapper JSON = JsonMapper.builder().build();
+
+    /** Documents that a plan looks at for their length, at most. */
+    private static final int COUNTED = 5000;
 
     /** What to train on. */
     public enum On {
@@ -110,17 +114,13 @@ public final class TrainRun {
         long from = System.nanoTime();
         RunConfig config = settings.config();
         EmPlan plan = EmPlan.of(config);
-        if (config.seeds().size() != 1) {
-            throw new EngineException.InvalidConfig("seeds: expected one, got " + config.seeds());
-        }
-        Seeds seeds = new Seeds(config.seeds().getFirst());
+        Seeds seeds = seeds(config);
         List<String> notices = new ArrayList<>();
         Optional<Origin> origin = Origin.of(config);
-        Material material = config.corpus().path().isEmpty() || on == On.THOUGHTS
-                ? Materials.of(config, seeds, origin, notices::add)
-                : plain(config.corpus(), seeds, origin.map(Origin::tokenizer), notices::add);
+        Material material = material(config, seeds, on, origin, notices::add);
         try (Device device = EmRun.open(config.device())) {
             LlamaConfig sizes = EmRun.sizes(config, origin, material);
+            needs(settings, plan, device, sizes, material).requireFit(settings.run());
             listener.accept(new EmEvent.RunStarted(
                     settings.run(),
                     settings.resume(),
@@ -137,22 +137,6 @@ public final class TrainRun {
                     config.device().slots(),
                     plan.samples(),
                     origin)) {
-                if (settings.dryRun()) {
-                    listener.accept(new EmEvent.Notice(
-                            "would train " + plan.training().steps() + " steps in " + settings.run()));
-                    return new Report(
-                            settings.run().toString(),
-                            "",
-                            "",
-                            seeds.seed(),
-                            0,
-                            0,
-                            Optional.empty(),
-                            nothing(),
-                            0,
-                            0,
-                            0);
-                }
                 try (RunDirectory directory =
                         RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
                     String name = "train-" + on.name().toLowerCase(java.util.Locale.ROOT);
@@ -192,13 +176,66 @@ public final class TrainRun {
         }
     }
 
-    private static EmReport.Measured nothing() {
-        return new EmReport.Measured(
-                java.util.OptionalDouble.empty(),
-                new java.util.TreeMap<>(),
-                Optional.empty(),
-                java.util.OptionalDouble.empty(),
-                Optional.empty());
+    /**
+     * What a training of these settings would take; trains nothing and allocates nothing on the device but what measures it.
+     *
+     * @param listener told what a person should know about the data
+     */
+    public static RunPlan plan(EmSettings settings, On on, Consumer<EmEvent> listener) {
+        RunConfig config = settings.config();
+        EmPlan plan = EmPlan.of(config);
+        Optional<Origin> origin = Origin.of(config);
+        Material material =
+                material(config, seeds(config), on, origin, line -> listener.accept(new EmEvent.Notice(line)));
+        try (Device device = EmRun.open(config.device())) {
+            LlamaConfig sizes = EmRun.sizes(config, origin, material);
+            List<Annotated> documents = documents(material, on);
+            return RunPlan.training(
+                    plan.training(),
+                    sizes,
+                    documents.size(),
+                    (long) (documents.size() * meanRows(documents, material, plan)),
+                    needs(settings, plan, device, sizes, material),
+                    Rates.measured(device, sizes, EmRun.type(config.device())));
+        } catch (IOException e) {
+            throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
+        }
+    }
+
+    private static RunPlan.Needs needs(
+            EmSettings settings, EmPlan plan, Device device, LlamaConfig sizes, Material material) throws IOException {
+        return EmRun.needs(settings, plan, device, sizes, material.bytes(), RunPlan.disk(plan.training(), sizes));
+    }
+
+    /** Tokens of a document in training, of some of them: a prepared corpus may have millions. */
+    private static double meanRows(List<Annotated> documents, Material material, EmPlan plan) {
+        SequenceBuilder builder = new SequenceBuilder(material.tokenizer().controls(), 0, plan.priorShare());
+        return IntStream.range(0, Math.min(documents.size(), COUNTED))
+                .map(i -> builder.build(
+                                documents.get(
+                                        (int) ((long) i * documents.size() / Math.min(documents.size(), COUNTED))),
+                                0)
+                        .rows())
+                .average()
+                .orElse(1);
+    }
+
+    private static Seeds seeds(RunConfig config) {
+        if (config.seeds().size() != 1) {
+            throw new EngineException.InvalidConfig("seeds: expected one, got " + config.seeds());
+        }
+        return new Seeds(config.seeds().getFirst());
+    }
+
+    private static Material material(
+            RunConfig config, Seeds seeds, On on, Optional<Origin> origin, Consumer<String> notice) {
+        return config.corpus().path().isEmpty() || on == On.THOUGHTS
+                ? Materials.of(config, seeds, origin, notice)
+                : plain(config.corpus(), seeds, origin.map(Origin::tokenizer), notice);
+    }
+
+    private static List<Annotated> documents(Material material, On on) {
+        return on == On.THOUGHTS ? material.warmStart() : View.map(material.corpus(), Annotated::raw);
     }
 
     private static Finished train(
@@ -213,8 +250,7 @@ public final class TrainRun {
             StopSignal stop,
             Consumer<EmEvent> listener)
             throws IOException {
-        List<Annotated> documents =
-                on == On.THOUGHTS ? material.warmStart() : View.map(material.corpus(), Annotated::raw);
+        List<Annotated> documents = documents(material, on);
         Dataset dataset = Dataset.shuffled(
                 documents,
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),

@@ -294,7 +294,9 @@ public record RunConfig(
                         .with("em.iterations", "2")
                         .with("em.part", "25");
             case "gsm8k" ->
-                chain().with("corpus.context", "{question}\n")
+                chain().with("corpus.path", "gsm8k/train.jsonl")
+                        .with("corpus.rawTokens", "225000")
+                        .with("corpus.context", "{question}\n")
                         .with("corpus.text", "#### {answer|after:####|trim}")
                         .with("corpus.thought", "{answer|before:####|drop:<<[^>]*>>|trim}")
                         .with("corpus.chunked", "false")
@@ -315,6 +317,7 @@ public record RunConfig(
                         .with("baselines", "[\"raw-token-match\"]");
             case "gsm8k-small" ->
                 preset("gsm8k")
+                        .with("corpus.rawTokens", "75000")
                         .with("corpus.warmStart", "800")
                         .with("corpus.documents", "1000")
                         .with("corpus.dev", "50")
