@@ -111,53 +111,54 @@ uint32_t low(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : (1u << n) - 1; }
 
 __m512 widened(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 
-/// Rows of 32 k: to[i][k] = from[i * ld + k].
+/// The parts of 16 numbers and of 16 others, side by side.
+void putParts(uint16_t* to, __m512 x, __m512 y, int64_t partStride) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000)), half = _mm512_set1_epi32(0x8000);
+#pragma GCC unroll 3
+    for (int part = 0; part < 3; part++) {
+        __m512i px = _mm512_castps_si512(x), py = _mm512_castps_si512(y);
+        if (part < 2) {
+            px = _mm512_and_si512(_mm512_add_epi32(px, half), upper);
+            py = _mm512_and_si512(_mm512_add_epi32(py, half), upper);
+            x = _mm512_sub_ps(x, _mm512_castsi512_ps(px));
+            y = _mm512_sub_ps(y, _mm512_castsi512_ps(py));
+        }
+        // px >> 16 | (py & upper)
+        _mm512_store_si512(to + part * partStride,
+                           _mm512_ternarylogic_epi32(_mm512_srli_epi32(px, 16), py, upper, 0xF8));
+    }
+}
+
+/// Rows of 32 k: to[i][place of k] = from[i * ld + k].
 template <class S>
 void tileOfRows(uint16_t* to, const S* from, int64_t ld, int64_t rows, int64_t depth,
                 int64_t partStride = kPartStride) {
     const uint32_t mask = low(depth);
+    const __mmask16 first = static_cast<__mmask16>(mask), second = static_cast<__mmask16>(mask >> 16);
     for (int64_t i = 0; i < rows; i++, from += ld, to += kDepth) {
-        if constexpr (sizeof(S) == 2) {
+        if constexpr (sizeof(S) == 2)
             _mm512_store_si512(to, _mm512_maskz_loadu_epi16(mask, from));
-        } else {
-            __m512 x = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from),
-                   y = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), from + 16);
-#pragma GCC unroll 3
-            for (int part = 0; part < 3; part++) {
-                const __m256i px = (__m256i)_mm512_cvtneps_pbh(x), py = (__m256i)_mm512_cvtneps_pbh(y);
-                _mm256_store_si256(reinterpret_cast<__m256i*>(to + part * partStride), px);
-                _mm256_store_si256(reinterpret_cast<__m256i*>(to + part * partStride + 16), py);
-                if (part < 2) x = _mm512_sub_ps(x, widened(px)), y = _mm512_sub_ps(y, widened(py));
-            }
-        }
+        else
+            putParts(to, _mm512_maskz_loadu_ps(first, from), _mm512_maskz_loadu_ps(second, from + 16), partStride);
     }
     for (int64_t i = rows; i < kTile; i++, to += kDepth) {
         for (int part = 0; part < kParts<S>; part++) _mm512_store_si512(to + part * partStride, _mm512_setzero_si512());
     }
 }
 
-/// Pairs of k side by side: to[k / 2][2 i + k % 2] = from[k * ld + i].
+/// Pairs of k side by side: to[j][2 i], to[j][2 i + 1] = from[k * ld + i] at the two k of pair j.
 template <class S>
 void tileOfColumns(uint16_t* to, const S* from, int64_t ld, int64_t columns, int64_t depth) {
     const __mmask16 mask = static_cast<__mmask16>(low(columns));
-    for (int64_t k = 0; k < kDepth; k += 2, from += 2 * ld, to += kDepth) {
-        const __mmask16 first = k < depth ? mask : 0, second = k + 1 < depth ? mask : 0;
+    for (int64_t j = 0; j < kTile; j++, to += kDepth) {
+        const int64_t k0 = kParts<S> == 1 ? 2 * j : j, k1 = kParts<S> == 1 ? 2 * j + 1 : j + kTile;
+        const __mmask16 first = k0 < depth ? mask : 0, second = k1 < depth ? mask : 0;
+        const S *x = first ? from + k0 * ld : from, *y = second ? from + k1 * ld : from;
         if constexpr (sizeof(S) == 2) {
-            const __m512i x = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first, from));
-            const __m512i y = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, second ? from + ld : from));
-            _mm512_store_si512(to, _mm512_or_si512(x, _mm512_slli_epi32(y, 16)));
+            const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, y)), 16);
+            _mm512_store_si512(to, _mm512_or_si512(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first, x)), wide));
         } else {
-            __m512 x = _mm512_maskz_loadu_ps(first, from), y = _mm512_maskz_loadu_ps(second, second ? from + ld : from);
-#pragma GCC unroll 3
-            for (int part = 0; part < 3; part++) {
-                const __m512i px = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
-                const __m512i py = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(y)), 16);
-                _mm512_store_si512(to + part * kPartStride, _mm512_or_si512(px, py));
-                if (part < 2) {
-                    x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(px, 16)));
-                    y = _mm512_sub_ps(y, _mm512_castsi512_ps(py));
-                }
-            }
+            putParts(to, _mm512_maskz_loadu_ps(first, x), _mm512_maskz_loadu_ps(second, y), kPartStride);
         }
     }
 }
@@ -200,17 +201,11 @@ void turn(void* to, const void* from) {
     for (int i = 0; i < 16; i++) _mm512_store_si512(static_cast<char*>(to) + 64 * i, x[i]);
 }
 #else
-/// Nearest bf16, ties to even; subnormal numbers give zero, as the processor's own instruction has it.
-uint16_t narrow(float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    if ((bits & 0x7F800000) == 0) return static_cast<uint16_t>(bits >> 16 & 0x8000);
-    if ((bits & 0x7FFFFFFF) > 0x7F800000) return static_cast<uint16_t>(bits >> 16 | 0x40);
-    return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
 void putParts(uint16_t* to, float x, int64_t partStride) {
     for (int part = 0; part < 3; part++) {
-        to[part * partStride] = narrow(x);
+        uint32_t bits;
+        std::memcpy(&bits, &x, 4);
+        to[part * partStride] = static_cast<uint16_t>(part < 2 ? (bits + 0x8000) >> 16 : bits >> 16);
         x -= widen(to[part * partStride]);
     }
 }
@@ -219,15 +214,21 @@ template <class S>
 void putZero(uint16_t* to, int64_t partStride) {
     for (int part = 0; part < kParts<S>; part++) to[part * partStride] = 0;
 }
+/// Where k stands in a row of 32, and thereby in which of the two chains of sums.
+template <class S>
+int64_t placeOf(int64_t k) {
+    return kParts<S> == 1 ? k : 2 * (k % kTile) + k / kTile;
+}
 template <class S>
 void tileOfRows(uint16_t* to, const S* from, int64_t ld, int64_t rows, int64_t depth,
                 int64_t partStride = kPartStride) {
     for (int64_t i = 0; i < kTile; i++) {
         for (int64_t k = 0; k < kDepth; k++) {
+            uint16_t* at = to + i * kDepth + placeOf<S>(k);
             if (i < rows && k < depth)
-                putParts(to + i * kDepth + k, from[i * ld + k], partStride);
+                putParts(at, from[i * ld + k], partStride);
             else
-                putZero<S>(to + i * kDepth + k, partStride);
+                putZero<S>(at, partStride);
         }
     }
 }
@@ -235,7 +236,8 @@ template <class S>
 void tileOfColumns(uint16_t* to, const S* from, int64_t ld, int64_t columns, int64_t depth) {
     for (int64_t i = 0; i < kTile; i++) {
         for (int64_t k = 0; k < kDepth; k++) {
-            uint16_t* at = to + k / 2 * kDepth + 2 * i + k % 2;
+            const int64_t place = placeOf<S>(k);
+            uint16_t* at = to + place / 2 * kDepth + 2 * i + place % 2;
             if (i < columns && k < depth)
                 putParts(at, from[k * ld + i], kPartStride);
             else
@@ -611,7 +613,7 @@ void fewByOne(float* c, const uint16_t* x, int64_t steps, AT leftAt) {
         MULTIPLY(3, 5, 4); \
     } while (0)
     for (int64_t s = 0; s < steps; s++, x += kParts<S> * kSize) {
-        const Left w = leftAt(s);
+        const Left w = leftAt(s, 0, 4);
         if constexpr (kParts<S> == 3) {
             LOAD(4, x + 2 * kSize, 64);
             ROUND(0);
@@ -652,7 +654,7 @@ void fewByTwo(float* c, const uint16_t* x, const uint16_t* y, int64_t steps, int
         LOAD(7, y + (p)*kSize, 64); \
     } while (0)
     for (int64_t s = 0; s < steps; s++, x += kParts<S> * kSize, y += kParts<S> * kSize) {
-        const Left w = leftAt(s);
+        const Left w = leftAt(s, half, 2);
         if constexpr (kParts<S> == 3) {
             LOAD_RIGHT(2);
             LOAD_LEFT(0);
@@ -692,22 +694,25 @@ void few(const MatmulPlan* plan, const void* packed, int64_t from, int64_t to, v
         const int64_t n0 = task * kFewColumns, columns = least(kFewColumns, N - n0);
         const S* b = static_cast<const S*>(plan->b) + n0 * K;
         const bool direct = sizeof(S) == 2 && columns == kFewColumns && K > 0;
-        // the last step of k may be short, and is packed; f32 and the last columns always are
+        // the last step of k may be short, and is packed; f32 and the last columns always are: for one pass over k as they come, for
+        // several beforehand
         const int64_t whole = direct ? K / kDepth : 0;
         const auto rowOf = [&](int64_t i, int64_t s) {
             return i * kTile >= columns ? b : b + i * kTile * K + s * kDepth;
         };
-        const auto packedAt = [&](int64_t s) { return strip + (s - whole) * 4 * kParts<S> * kSize; };
-        const auto pack = [&](int64_t s) {
-            for (int64_t i = 0; i < 4; i++) {
+        const bool passing = tilesOfA <= 2;
+        const auto packedAt = [&](int64_t s) { return strip + (passing ? 0 : s - whole) * 4 * kParts<S> * kSize; };
+        const auto pack = [&](int64_t s, int64_t first, int64_t count) {
+            for (int64_t i = first; i < first + count; i++) {
                 tileOfRows<S>(packedAt(s) + i * kParts<S> * kSize, rowOf(i, s), K,
                               columns - i * kTile < 0 ? 0 : least(kTile, columns - i * kTile),
                               least(kDepth, K - s * kDepth), kSize);
             }
         };
-        const auto leftAt = [&](int64_t s) {
+        const auto leftAt = [&](int64_t s, int64_t first, int64_t count) {
             Left left;
             const bool here = s < whole;
+            if (!here && passing) pack(s, first, count);
             left.stride = here ? K * 2 : 64;
             left.part = kSize;
             for (int64_t i = 0; i < 4; i++) {
@@ -716,7 +721,7 @@ void few(const MatmulPlan* plan, const void* packed, int64_t from, int64_t to, v
             }
             return left;
         };
-        for (int64_t s = whole; s < steps; s++) pack(s);
+        for (int64_t s = whole; s < steps && !passing; s++) pack(s, 0, 4);
         const auto finishTile = [&](const float* tile, int64_t i, int64_t m) {
             const int64_t n = i * kTile, width = columns - n;
             if (width <= 0) return;
@@ -755,7 +760,7 @@ const AmxKernels* kernels() {
         {packB<float>, packB<bf16>},
         {block<float>, block<bf16>},
         blockScratchBytes,
-        {32, 256},
+        {64, 256},
         kFewColumns,
         fewScratchBytes,
         {fewPack<float>, fewPack<bf16>},

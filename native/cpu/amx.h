@@ -1,9 +1,10 @@
 // Products by the processor's matrix unit (Intel AMX), or by the same arithmetic in software.
 //
-// The unit multiplies bf16 and adds in f32: for every element of c, over 32 k at a time, the products of even k and those of odd k are
-// two chains of fused multiply-adds from zero, and their sum is added to c (TDPBF16PS; subnormal numbers count as zero). f32 operands
-// are cut into three bf16 parts whose sum they are, x = x1 + x2 + x3 with each part 2^-9 of the one before at most, and
-//   x y = x3 y1 + x2 y1 + x2 y2 + x1 y2 + x1 y3 + x1 y1,     leaving out x3 y2, x2 y3 and x3 y3, 2^-26 of it,
+// The unit multiplies bf16 and adds in f32: for every element of c, over 32 k at a time, half of the products are one chain of fused
+// multiply-adds from zero and the other half another, and the sum of both is added to c (TDPBF16PS; subnormal numbers count as zero).
+// Of bf16 operands the halves are even and odd k, of f32 the first and the last sixteen. f32 operands are cut into three bf16
+// parts whose sum they are, x = x1 + x2 + x3, the first two being the nearest bf16 to what is left (half-way: the greater in size), and
+//   x y = x3 y1 + x2 y1 + x2 y2 + x1 y2 + x1 y3 + x1 y1,     leaving out x3 y2, x2 y3 and x3 y3, 2^-25 of it at most,
 // in this order for every 32 k: the error of a product is that of f32. Every element is one chain of such steps over k in ascending
 // order, whatever M, blocks or threads are, and the same in software: tests hold one to the other, bit for bit.
 #ifndef SUBTEXT_CPU_AMX_H

@@ -118,9 +118,8 @@ const AmxKernels* chooseAmx(std::string* reason) {
     }
     unsigned a, b, c, d;
     const bool unit = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1);  // AMX-BF16, AMX-TILE
-    const bool vectors = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1) &&
-                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                         __builtin_cpu_supports("avx512vl");  // AVX512-BF16
+    const bool vectors =
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (!unit || !vectors) {
         *reason = "this processor has no matrix unit for bf16 (AMX)";
         return nullptr;

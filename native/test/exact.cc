@@ -78,12 +78,17 @@ void matmulOnThreads(Trial& t, Device& other) {
 
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
-/// x as the sum of bf16 numbers: three of an f32, itself of a bf16.
+/// x as the sum of bf16 numbers: three of an f32, each the nearest of what is left (half-way: the greater in size), itself of a bf16.
 std::vector<float> partsOf(float x, st_dtype dtype) {
     std::vector<float> parts;
     for (int i = 0; i < (dtype == ST_F32 ? 3 : 1); i++) {
-        parts.push_back(std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : static_cast<float>(rounded(x, ST_BF16)));
-        x -= parts.back();
+        uint32_t bits;
+        std::memcpy(&bits, &x, 4);
+        bits = (bits + (i < 2 ? 0x8000 : 0)) & 0xFFFF0000;
+        float part;
+        std::memcpy(&part, &bits, 4);
+        parts.push_back(flushed(part));
+        x -= part;
     }
     return parts;
 }
@@ -110,7 +115,8 @@ void amxChain(Trial& t) {
                 for (int64_t k = k0; k < std::min(K, k0 + 32); k++) {
                     const float x = partsOf(static_cast<float>(av[m * K + k]), t.dtype)[order[product][0]];
                     const float y = partsOf(static_cast<float>(bv[n * K + k]), t.dtype)[order[product][1]];
-                    chains[k % 2] = flushed(std::fma(x, y, chains[k % 2]));
+                    float& chain = chains[t.dtype == ST_F32 ? (k - k0) / 16 : k % 2];
+                    chain = flushed(std::fma(x, y, chain));
                 }
                 sum = flushed(sum + flushed(chains[0] + chains[1]));
             }

@@ -81,7 +81,7 @@ final class MatmulPart {
         }
         if (units.size() > 1) {
             section.note(
-                    "--matmul amx multiplies f32 by the matrix unit, in three parts of bf16 whose products leave out 2^-26 of one"
+                    "--matmul amx multiplies f32 by the matrix unit, in three parts of bf16 whose products leave out 2^-25 of one"
                             + " (native/cpu/amx.h); held to the libraries' results within the same bound as the vectors.");
         }
         section.note(
