@@ -353,8 +353,8 @@ class HostileTokenizerTest {
             sparse.setLength((128 << 20) + 1);
         }
         assertThatThrownBy(() -> Tokenizer.load(file))
-                .isInstanceOf(EngineException.CorruptFile.class)
-                .hasMessageContaining("has 134217729 bytes, more than");
+                .isInstanceOf(EngineException.InvalidInput.class)
+                .hasMessageContaining("has 134217729 bytes, at most 134217728");
     }
 
     @Test
