@@ -93,8 +93,12 @@ final class Progress implements Consumer<EmEvent> {
             case EmEvent.CheckpointWritten e -> {}
             case EmEvent.Notice e -> line(e.line());
             case EmEvent.Warned e ->
-                line("seed %d, iteration %d: warning: %s"
-                        .formatted(e.seed(), e.iteration(), e.warning().sentence()));
+                line("seed %d, iteration %d: %s: %s"
+                        .formatted(
+                                e.seed(),
+                                e.iteration(),
+                                e.warning().level().label(),
+                                e.warning().sentence()));
             case EmEvent.IterationFinished e ->
                 line("seed %d, iteration %d:%s"
                         .formatted(

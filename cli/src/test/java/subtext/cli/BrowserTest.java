@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.net.Socket;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
@@ -150,8 +152,12 @@ class BrowserTest {
     void onAPhoneThePageDoesNotScrollSideways() throws Exception {
         String probe = """
                 <script>addEventListener('load', () => {
-                  const widths = [...document.querySelectorAll('svg')].map(s => Math.round(s.getBoundingClientRect().width));
-                  document.title = 'page ' + document.documentElement.scrollWidth + ' plots ' + widths.length + ' least ' + Math.min(...widths);
+                  const shown = [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().width > 0);
+                  const widths = shown.map(s => Math.round(s.getBoundingClientRect().width));
+                  const letters = shown.flatMap(s => [...s.querySelectorAll('text')].map(t =>
+                      parseFloat(getComputedStyle(t).fontSize) * s.getBoundingClientRect().width / s.viewBox.baseVal.width));
+                  document.title = 'page ' + document.documentElement.scrollWidth + ' plots ' + widths.length + ' least ' + Math.min(...widths)
+                      + ' letters ' + Math.min(...letters).toFixed(1);
                 });</script></head>
                 """;
         Path probed = Files.writeString(
@@ -168,12 +174,48 @@ class BrowserTest {
                 "--allow-file-access-from-files",
                 "--virtual-time-budget=4000",
                 "--dump-dom");
-        Matcher title = Pattern.compile("<title>page (\\d+) plots (\\d+) least (\\d+)</title>")
+        Matcher title = Pattern.compile("<title>page (\\d+) plots (\\d+) least (\\d+) letters ([\\d.]+)</title>")
                 .matcher(seen.output());
         assertThat(title.find()).as("%s", seen.output()).isTrue();
         assertThat(Integer.parseInt(title.group(1))).isLessThanOrEqualTo(390);
         assertThat(Integer.parseInt(title.group(2))).isGreaterThanOrEqualTo(6);
         assertThat(Integer.parseInt(title.group(3))).isGreaterThan(250);
+        assertThat(Double.parseDouble(title.group(4)))
+                .as("height of the smallest letters of a plot, pixels")
+                .isGreaterThan(9);
+    }
+
+    /** Several runs on one page, as {@code report} writes it. */
+    @Test
+    void theComparisonIsDrawnWithoutTheNetwork() throws Exception {
+        Path other = folder.resolve("other");
+        EmRun.start(
+                new EmSettings(
+                        other,
+                        false,
+                        false,
+                        RunConfig.preset("smoke")
+                                .with("device.backend", "cpu")
+                                .with("training.steps", "6")
+                                .with("em.samples", "2")
+                                .with("baselines", "[]")),
+                event -> {});
+        Path page = folder.resolve("comparison.html");
+        assertThat(Main.run(
+                        new PrintWriter(new StringWriter()),
+                        new PrintWriter(new StringWriter()),
+                        "report",
+                        run.toString(),
+                        other.toString(),
+                        "--output",
+                        page.toString()))
+                .isZero();
+        Path png = folder.resolve("comparison.png");
+        quiet(
+                load("comparison", page.toUri().toString(), "--window-size=1280,1600", "--screenshot=" + png),
+                "file:///");
+        assertThat(pixels(png, LIGHT_SERIES)).isGreaterThan(200);
+        assertThat(pixels(png, 0xb34700)).as("the second run's").isGreaterThan(200);
     }
 
     @Test

@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import subtext.evaluate.Warning;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -64,17 +65,29 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param nllPerCharacter the same per character of text, or minus ELBO_max per character for a model with thoughts; empty in
      *     token worlds
      * @param draws health of the held-out draws; empty for a model without thoughts
+     * @param priorGap whether thoughts help a model that has not seen the text; empty for one without thoughts
      */
     public record Measured(
             OptionalDouble accuracy,
             SortedMap<Integer, Bound> elbo,
             Optional<Bound> nll,
             OptionalDouble nllPerCharacter,
-            Optional<Draws> draws) {
+            Optional<Draws> draws,
+            Optional<PriorGap> priorGap) {
         public Measured {
             elbo = new TreeMap<>(elbo);
+            priorGap = priorGap == null ? Optional.empty() : priorGap; // results of before it was measured lack it
         }
     }
+
+    /**
+     * Negative log-likelihood of x in nats per document, lower is better.
+     *
+     * @param priorThoughts behind thoughts drawn from p(z), their likelihoods averaged, over the held-out chunks with a finished one
+     * @param noThought of the same chunks behind an empty thought
+     * @param chunks how many these are
+     */
+    public record PriorGap(double priorThoughts, double noThought, int chunks) {}
 
     /**
      * @param iteration 0 is the warm start
@@ -114,8 +127,16 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     /** @see Shown */
     public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
 
+    /** A warning and the iteration whose figures it is about. */
+    public record Raised(int iteration, Warning warning) {}
+
     /** All of one seed. */
-    public record Seed(long seed, List<Iteration> iterations, List<Baseline> baselines, List<Shown> shown) {}
+    public record Seed(
+            long seed,
+            List<Iteration> iterations,
+            List<Baseline> baselines,
+            List<Raised> warnings,
+            List<Shown> shown) {}
 
     /** File of an iteration's folder that holds its {@link Shown} chunks. */
     public static final String SHOWN = "shown.json";
@@ -135,6 +156,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             one.put("seed", seed.seed());
             one.put("iterations", seed.iterations().stream().map(EmReport::tree).toList());
             one.put("baselines", seed.baselines().stream().map(EmReport::tree).toList());
+            one.put("warnings", seed.warnings().stream().map(EmReport::tree).toList());
             all.add(one);
         }
         root.put("seeds", all);
@@ -183,6 +205,21 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         return tree;
     }
 
+    private static Map<String, Object> tree(Raised raised) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("iteration", raised.iteration());
+        tree.put("kind", raised.warning().kind().name());
+        tree.put("level", raised.warning().level().name());
+        tree.put("value", finite(raised.warning().value()));
+        tree.put("threshold", raised.warning().threshold());
+        tree.put("line", raised.warning().sentence());
+        return tree;
+    }
+
+    private static Double finite(double value) {
+        return Double.isFinite(value) ? value : null;
+    }
+
     static Map<String, Object> tree(Measured measured) {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("accuracy", boxed(measured.accuracy()));
@@ -202,6 +239,10 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         });
         measured.nllPerCharacter().ifPresent(nll -> tree.put("nllPerCharacter", nll));
         measured.draws().ifPresent(draws -> tree.put("heldOut", tree(draws)));
+        measured.priorGap().ifPresent(gap -> {
+            tree.put("nllPriorThoughts", gap.priorThoughts());
+            tree.put("nllNoThought", gap.noThought());
+        });
         return tree;
     }
 
@@ -264,6 +305,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             }
             out.append(
                     "  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n");
+            for (Raised raised : seed.warnings()) {
+                out.append("  iteration ")
+                        .append(raised.iteration())
+                        .append(": ")
+                        .append(raised.warning().level().label())
+                        .append(": ")
+                        .append(raised.warning().sentence())
+                        .append('\n');
+            }
             for (Shown shown : seed.shown()) {
                 out.append(String.format(
                         "  iteration %d, %s chunk %d: %s | %s%n",

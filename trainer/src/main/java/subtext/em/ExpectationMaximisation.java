@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -13,6 +14,7 @@ import subtext.data.Annotated;
 import subtext.data.BatchLoader;
 import subtext.data.Dataset;
 import subtext.data.Document;
+import subtext.data.Leakage;
 import subtext.data.SequenceBuilder;
 import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
@@ -51,6 +53,7 @@ public final class ExpectationMaximisation {
     private final NeuralModel model;
     private final List<Question> corpus;
     private final Measurement measurement;
+    private final List<EmReport.Raised> warnings = new ArrayList<>();
 
     private ExpectationMaximisation(Builder builder) {
         this.network = builder.network;
@@ -137,7 +140,9 @@ public final class ExpectationMaximisation {
      */
     public EmReport.Seed run() throws IOException {
         float[] initial = network.initialWeights(seeds.initialWeights());
+        leakage().ifPresent(warning -> raise(0, warning));
         List<EmReport.Iteration> iterations = new ArrayList<>();
+        List<Double> bounds = new ArrayList<>();
         Optional<EStepHealth> firstHealth = Optional.empty();
         for (int i = 0; i <= plan.iterations(); i++) {
             StageFolder stage = iterationFolder(i);
@@ -149,9 +154,12 @@ public final class ExpectationMaximisation {
             if (i > 0) {
                 EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
                 for (Warning warning : Diagnosis.ofEStep(health, firstHealth, plan.warnings())) {
-                    listener.accept(new EmEvent.Warned(seeds.seed(), i, warning));
+                    raise(i, warning);
                 }
                 firstHealth = firstHealth.or(() -> Optional.of(health));
+            }
+            for (Warning warning : ofHeldOut(iteration, bounds)) {
+                raise(i, warning);
             }
         }
         List<EmReport.Baseline> baselines = new ArrayList<>();
@@ -163,7 +171,59 @@ public final class ExpectationMaximisation {
             });
             stop.check("after baseline " + name);
         }
-        return new EmReport.Seed(seeds.seed(), iterations, baselines, shown());
+        return new EmReport.Seed(seeds.seed(), iterations, baselines, warnings, shown());
+    }
+
+    // ---- warnings
+
+    private void raise(int i, Warning warning) {
+        warnings.add(new EmReport.Raised(i, warning));
+        listener.accept(new EmEvent.Warned(seeds.seed(), i, warning));
+    }
+
+    /**
+     * What the held-out figures of an iteration warn of.
+     *
+     * @param bounds of the iterations before; this one's is added
+     */
+    private List<Warning> ofHeldOut(EmReport.Iteration iteration, List<Double> bounds) {
+        List<Warning> found = new ArrayList<>();
+        EmReport.Measured measured = iteration.measured();
+        measured.priorGap()
+                .flatMap(gap -> Diagnosis.ofPriorGap(gap.priorThoughts(), gap.noThought(), plan.warnings()))
+                .ifPresent(found::add);
+        if (!measured.elbo().isEmpty()) {
+            bounds.add(measured.elbo().lastEntry().getValue().mean());
+            Diagnosis.ofHeldOut(bounds, plan.warnings()).ifPresent(found::add);
+        }
+        return found;
+    }
+
+    /** Whether held-out chunks stand in what is trained on. Looked for once: a large corpus takes its time. */
+    private Optional<Warning> leakage() throws IOException {
+        StageFolder stage = new StageFolder(folder.resolve("leakage"));
+        Optional<Leakage.Found> done = stage.result(Leakage.Found.class);
+        Leakage.Found found;
+        if (done.isPresent()) {
+            found = done.get();
+        } else {
+            found = material.truth().isPresent()
+                    ? Leakage.inWorld(material.heldOut(), material.corpus(), material.warmStart())
+                    : Leakage.inText(material.heldOut(), material.corpus(), material.warmStart(), material.tokenizer());
+            AtomicFiles.createDirectories(stage.path());
+            stage.finish(found);
+        }
+        Optional<Warning> warning = Diagnosis.ofLeakage(found.share(), plan.warnings());
+        if (warning.isPresent()) {
+            listener.accept(new EmEvent.Notice(String.format(
+                    Locale.ROOT,
+                    "held out: of %,d chunks %,d stand in the training text whole, %,d share 13 words in a row with it: %s",
+                    found.chunks(),
+                    found.exact(),
+                    found.runs(),
+                    String.join(", ", found.documents()))));
+        }
+        return warning;
     }
 
     // ---- an iteration
@@ -206,6 +266,7 @@ public final class ExpectationMaximisation {
             }
         }
         network.llama().upload(trained.weights());
+        measuring(name);
         EmReport.Iteration iteration = new EmReport.Iteration(
                 i, measurement.thinking(model), drawn, trained.state().loss(), eSeconds, mSeconds, mTokens, digest);
         stage.finish(iteration);
@@ -361,7 +422,7 @@ public final class ExpectationMaximisation {
             Diagnosis.ofLogProbMismatch(model.largestMismatch(
                             IntStream.of(places).mapToObj(questions::get).toList(),
                             IntStream.of(places).mapToObj(drawn::get).toList()))
-                    .ifPresent(warning -> listener.accept(new EmEvent.Warned(seeds.seed(), i, warning)));
+                    .ifPresent(warning -> raise(i, warning));
         }
     }
 
@@ -495,8 +556,9 @@ public final class ExpectationMaximisation {
         }
         Optional<Recipe> found = recipes.recipe(name);
         if (found.isEmpty()) {
-            listener.accept(
-                    new EmEvent.Notice("baseline " + name + ": left out, no true thoughts are known for this corpus"));
+            listener.accept(new EmEvent.Notice("baseline " + name + ": left out, no "
+                    + (name.equals("oracle") ? "true thoughts are" : "other way of saying the documents is")
+                    + " known for this corpus"));
             return Optional.empty();
         }
         Recipe recipe = found.get();
@@ -504,6 +566,7 @@ public final class ExpectationMaximisation {
                 train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
         stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
         network.llama().upload(trained.weights());
+        measuring("baseline " + name);
         EmReport.Baseline baseline = new EmReport.Baseline(
                 name,
                 trained.state().step(),
@@ -514,6 +577,16 @@ public final class ExpectationMaximisation {
                 recipe.note());
         stage.finish(baseline);
         return Optional.of(baseline);
+    }
+
+    /** Measuring takes its time and has no steps to count. */
+    private void measuring(String stage) {
+        listener.accept(new EmEvent.StageStarted(
+                seeds.seed(),
+                stage + ": measuring",
+                "held-out documents",
+                0,
+                material.heldOut().size()));
     }
 
     // ---- for people

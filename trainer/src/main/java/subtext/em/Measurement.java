@@ -1,11 +1,13 @@
 package subtext.em;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import subtext.evaluate.DocumentBootstrap;
@@ -13,6 +15,7 @@ import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Elbo;
 import subtext.evaluate.Interval;
 import subtext.generate.Sample;
+import subtext.random.Philox;
 import subtext.run.RunConfig;
 import subtext.text.ControlTokens;
 import subtext.text.Tokenizer;
@@ -25,6 +28,8 @@ import subtext.text.Tokens;
 final class Measurement {
     /** Questions drawn for at once: bounds the host memory of long texts. */
     private static final int BATCH = 2048;
+    /** Held-out chunks for which thoughts are drawn from the prior too: a mean over some hundreds is enough to see a gap. */
+    private static final int PRIOR_CHUNKS = 512;
 
     private final Material material;
     private final List<Question> questions;
@@ -76,7 +81,31 @@ final class Measurement {
                 bounds,
                 Optional.empty(),
                 perCharacter,
-                Optional.of(draws(questions, records, Weighting.JOINT, seconds)));
+                Optional.of(draws(questions, records, Weighting.JOINT, seconds)),
+                priorGap(model));
+    }
+
+    /** Whether thoughts drawn before the text is seen make it likelier than no thought does; empty if none was finished. */
+    private Optional<EmReport.PriorGap> priorGap(NeuralModel model) {
+        List<Question> asked = questions.subList(0, Math.min(questions.size(), PRIOR_CHUNKS));
+        List<OptionalDouble> behindThoughts =
+                model.priorLogLikelihood(asked, plan.elboSamples(), Philox.key(key, "prior"));
+        double[] behindNone = model.noThoughtLogLikelihood(asked);
+        Set<String> documents = new HashSet<>();
+        double thoughts = 0;
+        double none = 0;
+        int chunks = 0;
+        for (int i = 0; i < asked.size(); i++) {
+            if (behindThoughts.get(i).isPresent()) {
+                thoughts -= behindThoughts.get(i).getAsDouble();
+                none -= behindNone[i];
+                chunks++;
+                documents.add(asked.get(i).document());
+            }
+        }
+        return chunks == 0
+                ? Optional.empty()
+                : Optional.of(new EmReport.PriorGap(thoughts / documents.size(), none / documents.size(), chunks));
     }
 
     /** A model trained on raw text. */
@@ -98,6 +127,7 @@ final class Measurement {
                 material.textual()
                         ? OptionalDouble.of(bootstrap().ratio(nats, characters).estimate())
                         : OptionalDouble.empty(),
+                Optional.empty(),
                 Optional.empty());
     }
 

@@ -1,7 +1,10 @@
 package subtext.em;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.OptionalDouble;
+import java.util.stream.IntStream;
 import subtext.data.SequenceBuilder;
 import subtext.evaluate.Completer;
 import subtext.generate.Generator;
@@ -47,13 +50,18 @@ public final class NeuralModel implements LatentModel, Completer {
     private List<Prompt> prompts(List<Question> questions, int samples, long key) {
         List<Prompt> prompts = new ArrayList<>();
         for (Question question : questions) {
-            long[] keys = new long[samples];
-            for (int k = 0; k < samples; k++) {
-                keys[k] = Philox.key(Philox.key(key, question.document()), question.chunk(), k);
-            }
-            prompts.add(new Prompt(grammar.posteriorPrompt(question.context(), question.text()), keys));
+            prompts.add(new Prompt(
+                    grammar.posteriorPrompt(question.context(), question.text()), keys(question, samples, key)));
         }
         return prompts;
+    }
+
+    private static long[] keys(Question question, int samples, long key) {
+        long[] keys = new long[samples];
+        for (int k = 0; k < samples; k++) {
+            keys[k] = Philox.key(Philox.key(key, question.document()), question.chunk(), k);
+        }
+        return keys;
     }
 
     /** The prompt of the posterior and the string that is scored begin with the same context: it is computed once. */
@@ -156,6 +164,60 @@ public final class NeuralModel implements LatentModel, Completer {
                 .score(questions.stream()
                         .map(question -> Scorer.Request.of(
                                 Tokens.concat(Tokens.of(control.bos()), question.context()), question.text()))
+                        .toList())
+                .stream()
+                .mapToDouble(scores -> scores.getFirst().sum())
+                .toArray();
+    }
+
+    /**
+     * log of the mean over thoughts z drawn from p(z | context) of p(x | z, context): what x is worth to the model that has not seen it. Only
+     * finished thoughts count; empty where there is none.
+     *
+     * @param key draw k of a question depends on (key, document, chunk, k)
+     */
+    List<OptionalDouble> priorLogLikelihood(List<Question> questions, int samples, long key) {
+        List<Prompt> prompts = new ArrayList<>();
+        for (Question question : questions) {
+            prompts.add(new Prompt(grammar.priorPrompt(question.context()), keys(question, samples, key)));
+        }
+        List<List<Sample>> drawn = generator.draw(prompts, Sampling.exact(control.endLatent(), maxThought));
+        List<List<Tokens>> thoughts = drawn.stream()
+                .map(samplesOf -> samplesOf.stream()
+                        .filter(Sample::finished)
+                        .map(LatentModel::thought)
+                        .filter(this::usable)
+                        .toList())
+                .toList();
+        List<Integer> some = IntStream.range(0, questions.size())
+                .filter(i -> !thoughts.get(i).isEmpty())
+                .boxed()
+                .toList();
+        List<List<JointScore>> scores = score(
+                some.stream().map(questions::get).toList(),
+                some.stream().map(thoughts::get).toList());
+        List<OptionalDouble> all = new ArrayList<>(Collections.nCopies(questions.size(), OptionalDouble.empty()));
+        for (int j = 0; j < some.size(); j++) {
+            all.set(
+                    some.get(j),
+                    OptionalDouble.of(LogWeights.of(scores.get(j).stream()
+                                    .mapToDouble(JointScore::logLikelihood)
+                                    .toArray())
+                            .elbo()));
+        }
+        return all;
+    }
+
+    /** log p(x | context) behind an empty thought, {@code <bos> C <latent></latent> X}, as the posterior order trains it. */
+    double[] noThoughtLogLikelihood(List<Question> questions) {
+        return scorer
+                .score(questions.stream()
+                        .map(question -> Scorer.Request.of(
+                                Tokens.concat(
+                                        Tokens.of(control.bos()),
+                                        question.context(),
+                                        Tokens.of(control.latent(), control.endLatent())),
+                                question.text()))
                         .toList())
                 .stream()
                 .mapToDouble(scores -> scores.getFirst().sum())

@@ -21,8 +21,6 @@ import java.util.Optional;
 
 /** Turns what was measured into warnings, by the bounds of {@link Thresholds}. */
 public final class Diagnosis {
-    private static final int WORSE_IN_A_ROW = 2;
-
     private Diagnosis() {}
 
     /**
@@ -59,24 +57,25 @@ public final class Diagnosis {
         return exceeding(new Warning(LOG_PROB_MISMATCH, STOP, largestDifference, 0));
     }
 
-    /** Held-out bound per iteration, oldest first, higher is better: warns if the last two steps both went down. */
-    public static Optional<Warning> ofHeldOut(List<Double> boundPerIteration) {
+    /** Held-out bound per iteration, oldest first, higher is better: warns if it went down so many times in a row up to the last. */
+    public static Optional<Warning> ofHeldOut(List<Double> boundPerIteration, Thresholds bounds) {
         int worse = 0;
         for (int i = 1; i < boundPerIteration.size(); i++) {
             worse = boundPerIteration.get(i) < boundPerIteration.get(i - 1) ? worse + 1 : 0;
         }
-        Warning warning = new Warning(HELD_OUT_WORSE, WARN, worse, WORSE_IN_A_ROW);
-        return worse >= WORSE_IN_A_ROW ? Optional.of(warning) : Optional.empty();
+        Warning warning = new Warning(HELD_OUT_WORSE, WARN, worse, bounds.heldOutWorse());
+        return worse >= bounds.heldOutWorse() ? Optional.of(warning) : Optional.empty();
     }
 
     /** Compares negative log-likelihoods in nats per document: thoughts from the prior should not be worse than none. */
-    public static Optional<Warning> ofPriorGap(double nllUnderPriorThoughts, double nllWithoutThoughts) {
-        return exceeding(new Warning(PRIOR_GAP, WARN, nllUnderPriorThoughts - nllWithoutThoughts, 0));
+    public static Optional<Warning> ofPriorGap(
+            double nllUnderPriorThoughts, double nllWithoutThoughts, Thresholds bounds) {
+        return exceeding(new Warning(PRIOR_GAP, WARN, nllUnderPriorThoughts - nllWithoutThoughts, bounds.priorGap()));
     }
 
-    /** Any held-out document that shares text with the training corpus is one too many. */
-    public static Optional<Warning> ofLeakage(long sharedDocuments) {
-        return exceeding(new Warning(LEAKAGE, STOP, sharedDocuments, 0));
+    /** Any held-out chunk that stands in the training text is one too many, unless the bound says otherwise. */
+    public static Optional<Warning> ofLeakage(double share, Thresholds bounds) {
+        return exceeding(new Warning(LEAKAGE, WARN, share, bounds.leaked()));
     }
 
     private static void above(List<Warning> warnings, Warning warning) {

@@ -14,9 +14,20 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
     /** What a run should do about it. */
     public enum Level {
         /** Say so and go on. */
-        WARN,
-        /** The figures would mean nothing: stop. */
-        STOP
+        WARN("warning"),
+        /** The figures mean nothing as they are: stop and look. */
+        STOP("serious warning");
+
+        private final String label;
+
+        Level(String label) {
+            this.label = label;
+        }
+
+        /** For people. */
+        public String label() {
+            return label;
+        }
     }
 
     /** What can go wrong, with the advice for it. */
@@ -45,7 +56,7 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
                 "a thought that holds the answer explains it for nothing; check that the weight counts log p(z), and watch the"
                         + " likelihood under prior thoughts"),
         PRIOR_GAP(
-                "nats per document by which thoughts from the prior are worse than no thought",
+                "nats per document by which thoughts drawn without seeing the text are worse than no thought",
                 "the model uses thoughts only when it has seen the answer; train longer or raise the share of prior order"),
         EMPTY_THOUGHTS(
                 "share of empty thoughts", "the model skips thinking; check the warm-start thoughts for empty ones"),
@@ -56,8 +67,9 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
                 "iterations in a row whose held-out bound got worse",
                 "the M-step fits the drawn thoughts and not the world; stop here, or use fewer epochs"),
         LEAKAGE(
-                "held-out documents that share text with the training corpus",
-                "held-out figures are not held out; remove the shared documents");
+                "share of held-out chunks that stand in the training text, whole or by 13 words in a row",
+                "their figures are not held out; the notice names the documents: take them out of the corpus, or let `prepare` find"
+                        + " what is nearly equal");
 
         private final String what;
         private final String advice;

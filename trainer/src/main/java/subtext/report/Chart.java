@@ -5,7 +5,8 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * Charts as SVG text. Colours are the variables {@code --series-0} to {@code --series-7}, {@code --ink}, {@code --quiet} and {@code
+ * Charts as SVG text, each drawn twice: wide, with the names of the series at their ends, and narrow for a telephone, with the names below; the
+ * page's style shows one of them. Colours are the variables {@code --series-0} to {@code --series-7}, {@code --ink}, {@code --quiet} and {@code
  * --grid} of the page, so they follow its light and dark theme; every series also has its own dash and marker and its name at its end, so that a
  * chart reads without colour.
  */
@@ -20,18 +21,34 @@ final class Chart {
     /** {@code flat}: a horizontal line through its one value, such as a baseline. */
     record Series(String name, List<Point> points, boolean flat) {}
 
-    private static final int WIDTH = 600;
-    private static final int HEIGHT = 300;
-    private static final int LEFT = 62;
-    private static final int RIGHT = 156;
+    private static final Chart WIDE = new Chart("wide", 600, 300, 62, 156, 21);
+    private static final Chart NARROW = new Chart("narrow", 340, 230, 54, 16, 40);
     private static final int TOP = 14;
     private static final int BOTTOM = 44;
     private static final int COLOURS = 8;
     private static final double LABEL_GAP = 14;
-    private static final int LONGEST_NAME = 21;
     private static final String[] DASHES = {"", "7 4", "2 3", "10 3 2 3", "5 2", "1 4", "12 4", "3 3 8 3"};
 
-    private Chart() {}
+    private final String style;
+    private final int width;
+    private final int height;
+    private final int left;
+    private final int right;
+    private final int longestName;
+
+    private Chart(String style, int width, int height, int left, int right, int longestName) {
+        this.style = style;
+        this.width = width;
+        this.height = height;
+        this.left = left;
+        this.right = right;
+        this.longestName = longestName;
+    }
+
+    /** Whether the names of the series stand below the plot. */
+    private boolean below() {
+        return this == NARROW;
+    }
 
     /**
      * Lines over x with intervals as whiskers.
@@ -43,9 +60,13 @@ final class Chart {
      */
     static String lines(String title, String xName, String yName, boolean wholeX, List<Series> series) {
         List<Series> drawn = series.stream().filter(s -> !s.points().isEmpty()).toList();
-        if (drawn.isEmpty()) {
-            return "";
-        }
+        return drawn.isEmpty()
+                ? ""
+                : WIDE.drawLines(title, xName, yName, wholeX, drawn)
+                        + NARROW.drawLines(title, xName, yName, wholeX, drawn);
+    }
+
+    private String drawLines(String title, String xName, String yName, boolean wholeX, List<Series> drawn) {
         double x0 = Double.MAX_VALUE;
         double x1 = -Double.MAX_VALUE;
         double y0 = Double.MAX_VALUE;
@@ -72,14 +93,14 @@ final class Chart {
         y0 = Math.min(y0, ticks[0]);
         y1 = Math.max(y1, ticks[ticks.length - 1]);
         Frame frame = new Frame(x0, x1, y0, y1);
-        StringBuilder svg = open(title);
+        StringBuilder svg = open(title, drawn.size());
         for (double tick : ticks) {
             frame.horizontal(svg, tick, label(tick, ticks));
         }
-        double[] across = wholeX ? whole(x0, x1) : ticks(x0, x1, 6);
+        double[] across = wholeX ? whole(x0, x1) : ticks(x0, x1, below() ? 4 : 6);
         for (double tick : across) {
             if (tick >= x0 - 1e-9 && tick <= x1 + 1e-9) {
-                text(svg, frame.x(tick), HEIGHT - BOTTOM + 16, "middle", "tick", label(tick, across));
+                text(svg, frame.x(tick), height - BOTTOM + 16, "middle", "tick", label(tick, across));
             }
         }
         names(svg, xName, yName);
@@ -87,23 +108,27 @@ final class Chart {
         for (int i = 0; i < drawn.size(); i++) {
             Series s = drawn.get(i);
             line(svg, frame, s, i);
-            ends.add(new double[] {frame.y(s.points().getLast().y()), i});
+            if (below()) {
+                key(svg, i, s.name(), !s.flat());
+            } else {
+                ends.add(new double[] {frame.y(s.points().getLast().y()), i});
+            }
         }
         place(ends);
         for (double[] end : ends) {
             int i = (int) end[1];
             Series s = drawn.get(i);
             double y = frame.y(s.points().getLast().y());
-            double x = s.flat() ? WIDTH - RIGHT : frame.x(s.points().getLast().x());
+            double x = s.flat() ? width - right : frame.x(s.points().getLast().x());
             svg.append(String.format(
                     Locale.ROOT,
                     "<path d=\"M%.1f %.1fL%d %.1f\" class=\"lead\"/>",
                     x + 5,
                     y,
-                    WIDTH - RIGHT + 8,
+                    width - right + 8,
                     end[0]));
-            svg.append(marker(i, WIDTH - RIGHT + 13, end[0]));
-            text(svg, WIDTH - RIGHT + 20, end[0] + 3.5, "start", "name", cut(s.name()));
+            svg.append(marker(i, width - right + 13, end[0]));
+            text(svg, width - right + 20, end[0] + 3.5, "start", "name", cut(s.name()));
         }
         return svg.append("</svg>").toString();
     }
@@ -128,9 +153,12 @@ final class Chart {
             }
             shares.add(new Series(s.name(), steps, false));
         }
-        if (shares.isEmpty()) {
-            return "";
-        }
+        return shares.isEmpty()
+                ? ""
+                : WIDE.drawShares(title, xName, low, high, shares) + NARROW.drawShares(title, xName, low, high, shares);
+    }
+
+    private String drawShares(String title, String xName, double low, double high, List<Series> shares) {
         double most = shares.stream()
                 .flatMap(s -> s.points().stream())
                 .mapToDouble(Point::y)
@@ -138,18 +166,17 @@ final class Chart {
                 .orElse(1);
         double[] ticks = ticks(0, most, 4);
         Frame frame = new Frame(low, high, 0, Math.max(most, ticks[ticks.length - 1]));
-        StringBuilder svg = open(title);
+        StringBuilder svg = open(title, shares.size());
         for (double tick : ticks) {
             frame.horizontal(svg, tick, label(tick, ticks));
         }
         double[] across = ticks(low, high, 6);
         for (double tick : across) {
             if (tick >= low - 1e-9 && tick <= high + 1e-9) {
-                text(svg, frame.x(tick), HEIGHT - BOTTOM + 16, "middle", "tick", label(tick, across));
+                text(svg, frame.x(tick), height - BOTTOM + 16, "middle", "tick", label(tick, across));
             }
         }
         names(svg, xName, "share");
-        List<double[]> keys = new ArrayList<>();
         for (int i = 0; i < shares.size(); i++) {
             StringBuilder path = new StringBuilder();
             for (Point p : shares.get(i).points()) {
@@ -161,32 +188,31 @@ final class Chart {
                     .append("\" class=\"line\"")
                     .append(stroke(i))
                     .append("/>");
-            keys.add(new double[] {TOP + 10 + i * (LABEL_GAP + 4), i});
-        }
-        for (double[] key : keys) {
-            int i = (int) key[1];
-            svg.append(String.format(
-                    Locale.ROOT, "<path d=\"M%d %.1fh22\" class=\"line\"%s/>", WIDTH - RIGHT + 8, key[0], stroke(i)));
-            text(
-                    svg,
-                    WIDTH - RIGHT + 35,
-                    key[0] + 3.5,
-                    "start",
-                    "name",
-                    cut(shares.get(i).name()));
+            key(svg, i, shares.get(i).name(), false);
         }
         return svg.append("</svg>").toString();
     }
 
-    private static void line(StringBuilder svg, Frame frame, Series s, int i) {
+    /** The name of a series with its dash and, if it has one, its marker: beside the plot at the top, or below it. */
+    private void key(StringBuilder svg, int i, String name, boolean marked) {
+        double x = below() ? left : width - right + 8;
+        double y = below() ? height + LABEL_GAP / 2 + i * (LABEL_GAP + 4) : TOP + 10 + i * (LABEL_GAP + 4);
+        svg.append(String.format(Locale.ROOT, "<path d=\"M%.1f %.1fh22\" class=\"line\"%s/>", x, y, stroke(i)));
+        if (marked) {
+            svg.append(marker(i, x + 11, y));
+        }
+        text(svg, x + 27, y + 3.5, "start", "name", cut(name));
+    }
+
+    private void line(StringBuilder svg, Frame frame, Series s, int i) {
         if (s.flat()) {
             Point p = s.points().getLast();
             svg.append(String.format(
                     Locale.ROOT,
                     "<path d=\"M%d %.1fH%d\" class=\"line flat\"%s><title>%s: %s</title></path>",
-                    LEFT,
+                    left,
                     frame.y(p.y()),
-                    WIDTH - RIGHT,
+                    width - right,
                     stroke(i),
                     Html.text(s.name()),
                     interval(p)));
@@ -229,23 +255,26 @@ final class Chart {
     }
 
     /** Moves labels apart that would overlap, as little as needed, inside the frame. */
-    private static void place(List<double[]> ends) {
+    private void place(List<double[]> ends) {
         ends.sort((a, b) -> Double.compare(a[0], b[0]));
         for (int i = 1; i < ends.size(); i++) {
             ends.get(i)[0] = Math.max(ends.get(i)[0], ends.get(i - 1)[0] + LABEL_GAP);
         }
-        double limit = HEIGHT - BOTTOM + 6.0;
+        double limit = height - BOTTOM + 6.0;
         for (int i = ends.size() - 1; i >= 0; i--) {
             ends.get(i)[0] = Math.min(ends.get(i)[0], limit);
             limit = ends.get(i)[0] - LABEL_GAP;
         }
     }
 
+    /** Series that share a colour have other dashes. */
+    private static String dash(int i) {
+        return DASHES[(i + i / COLOURS) % DASHES.length];
+    }
+
     private static String stroke(int i) {
         return " style=\"stroke:var(--series-" + i % COLOURS + ")\""
-                + (DASHES[i % DASHES.length].isEmpty()
-                        ? ""
-                        : " stroke-dasharray=\"" + DASHES[i % DASHES.length] + "\"");
+                + (dash(i).isEmpty() ? "" : " stroke-dasharray=\"" + dash(i) + "\"");
     }
 
     private static String marker(int i, double x, double y) {
@@ -265,17 +294,18 @@ final class Chart {
         };
     }
 
-    private static StringBuilder open(String title) {
-        return new StringBuilder("<svg viewBox=\"0 0 " + WIDTH + " " + HEIGHT + "\" role=\"img\" aria-label=\""
-                + Html.text(title) + "\"><title>" + Html.text(title) + "</title>");
+    private StringBuilder open(String title, int series) {
+        int whole = below() ? height + (int) Math.ceil(LABEL_GAP / 2 + series * (LABEL_GAP + 4)) : height;
+        return new StringBuilder("<svg class=\"" + style + "\" viewBox=\"0 0 " + width + " " + whole
+                + "\" role=\"img\" aria-label=\"" + Html.text(title) + "\"><title>" + Html.text(title) + "</title>");
     }
 
-    private static void names(StringBuilder svg, String xName, String yName) {
-        text(svg, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8, "middle", "axis", xName);
+    private void names(StringBuilder svg, String xName, String yName) {
+        text(svg, (left + width - right) / 2.0, height - 8, "middle", "axis", xName);
         svg.append(String.format(
                 Locale.ROOT,
                 "<text transform=\"translate(12 %.1f) rotate(-90)\" text-anchor=\"middle\" class=\"axis\">%s</text>",
-                (TOP + HEIGHT - BOTTOM) / 2.0,
+                (TOP + height - BOTTOM) / 2.0,
                 Html.text(yName)));
     }
 
@@ -290,8 +320,8 @@ final class Chart {
                 Html.text(text)));
     }
 
-    private static String cut(String name) {
-        return name.length() <= LONGEST_NAME ? name : name.substring(0, LONGEST_NAME - 1) + "\u2026";
+    private String cut(String name) {
+        return name.length() <= longestName ? name : name.substring(0, longestName - 1) + "\u2026";
     }
 
     private static String interval(Point p) {
@@ -309,8 +339,9 @@ final class Chart {
         double range = high - low;
         if (!(range > 0)) {
             range = Math.max(Math.abs(low) * 0.2, 0.1);
-            low -= range / 2;
-            high += range / 2;
+            // a share of nothing is drawn from zero up
+            low = low >= 0 ? Math.max(0, low - range / 2) : low - range / 2;
+            high = low + range;
         }
         double step = Math.pow(10, Math.floor(Math.log10(range / wanted)));
         for (double factor : new double[] {1, 2, 5, 10}) {
@@ -348,19 +379,31 @@ final class Chart {
     }
 
     /** Values of an axis to places in the picture. */
-    private record Frame(double x0, double x1, double y0, double y1) {
+    private final class Frame {
+        private final double x0;
+        private final double x1;
+        private final double y0;
+        private final double y1;
+
+        Frame(double x0, double x1, double y0, double y1) {
+            this.x0 = x0;
+            this.x1 = x1;
+            this.y0 = y0;
+            this.y1 = y1;
+        }
+
         double x(double value) {
-            return LEFT + (value - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
+            return left + (value - x0) / (x1 - x0) * (width - left - right);
         }
 
         double y(double value) {
-            return HEIGHT - BOTTOM - (value - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM);
+            return height - BOTTOM - (value - y0) / (y1 - y0) * (height - TOP - BOTTOM);
         }
 
         void horizontal(StringBuilder svg, double value, String label) {
             svg.append(String.format(
-                    Locale.ROOT, "<path d=\"M%d %.1fH%d\" class=\"grid\"/>", LEFT, y(value), WIDTH - RIGHT));
-            text(svg, LEFT - 7, y(value) + 3.5, "end", "tick", label);
+                    Locale.ROOT, "<path d=\"M%d %.1fH%d\" class=\"grid\"/>", left, y(value), width - right));
+            text(svg, left - 7, y(value) + 3.5, "end", "tick", label);
         }
     }
 }

@@ -1,13 +1,16 @@
 package subtext.report;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.function.ToDoubleFunction;
 import subtext.em.EmReport;
 import subtext.run.RunConfig;
 import tools.jackson.databind.json.JsonMapper;
@@ -18,6 +21,9 @@ import tools.jackson.databind.json.JsonMapper;
  */
 public final class HtmlReport {
     private static final int HISTOGRAM_BINS = 20;
+    private static final int TOGETHER = 7;
+    /** Settings that a label names. */
+    private static final int LABELLED = 2;
 
     private HtmlReport() {}
 
@@ -61,45 +67,97 @@ public final class HtmlReport {
         return html.toString();
     }
 
-    /** Several runs side by side: curves by run, means over seeds by setting, and every seed in a table. */
+    /** Several runs side by side: means over seeds by setting, and every seed in a table. Runs that differ in seeds alone are one setting. */
     public static String comparison(List<RunView> runs) {
-        // runs that differ in seeds alone are one setting
-        Map<String, List<RunView>> settings = new LinkedHashMap<>();
-        for (RunView run : runs) {
-            RunConfig.Em em = run.config().em();
-            String setting = "K=" + em.samples() + " " + em.selection()
-                    + (em.weight().equals("joint") ? "" : " " + em.weight())
-                    + (em.restart().equals("scratch") ? "" : " " + em.restart());
-            settings.computeIfAbsent(setting, s -> new ArrayList<>()).add(run);
+        List<Map<String, String>> keys =
+                runs.stream().map(run -> settings(run.config())).toList();
+        Map<String, String> first = keys.getFirst();
+        List<String> differing = new ArrayList<>();
+        for (Map<String, String> other : keys) {
+            other.forEach((key, value) -> {
+                if (!value.equals(first.get(key)) && !differing.contains(key)) {
+                    differing.add(key);
+                }
+            });
         }
-        return compared(settings);
+        // a label must be short: where runs differ in more than that, it is the name of the first run of the setting
+        Map<String, List<RunView>> settings = new LinkedHashMap<>();
+        Map<Map<String, String>, String> labels = new HashMap<>();
+        for (int r = 0; r < runs.size(); r++) {
+            Map<String, String> of = keys.get(r);
+            RunView run = runs.get(r);
+            String label = labels.computeIfAbsent(
+                    of,
+                    none -> differing.isEmpty()
+                            ? "K=" + run.config().em().samples() + " "
+                                    + run.config().em().selection()
+                            : differing.size() > LABELLED ? name(run) : label(differing, of));
+            settings.computeIfAbsent(label, s -> new ArrayList<>()).add(run);
+        }
+        return compared(
+                settings,
+                differing.size() > LABELLED
+                        ? "Settings are named by their first run; they differ in " + String.join(", ", differing) + "."
+                        : "");
+    }
+
+    private static String label(List<String> keys, Map<String, String> settings) {
+        return String.join(
+                " ",
+                keys.stream()
+                        .map(key -> (key.equals("em.samples") ? "K" : key.substring(key.indexOf('.') + 1)) + "="
+                                + settings.get(key).replace("\"", ""))
+                        .toList());
+    }
+
+    /** What decides the figures of a run other than its seeds, by dotted key. */
+    private static Map<String, String> settings(RunConfig config) {
+        Map<String, String> flat = new LinkedHashMap<>();
+        JsonMapper.shared().readTree(config.toJson()).properties().forEach(group -> {
+            if (group.getValue().isObject()
+                    && !group.getKey().equals("device")
+                    && !group.getKey().equals("warnings")) {
+                group.getValue()
+                        .properties()
+                        .forEach(setting -> flat.put(
+                                group.getKey() + "." + setting.getKey(),
+                                setting.getValue().toString()));
+            }
+        });
+        return flat;
     }
 
     /** The same of runs that have names: each is a setting of its own. */
     public static String comparison(Map<String, RunView> named) {
         Map<String, List<RunView>> settings = new LinkedHashMap<>();
         named.forEach((name, run) -> settings.put(name, List.of(run)));
-        return compared(settings);
+        return compared(settings, "");
     }
 
-    private static String compared(Map<String, List<RunView>> bySetting) {
+    private static String compared(Map<String, List<RunView>> bySetting, String note) {
         List<RunView> runs = bySetting.values().stream().flatMap(List::stream).toList();
         Map<String, List<RunView.SeedView>> settings = new LinkedHashMap<>();
-        bySetting.forEach((setting, group) -> settings.put(
-                setting, group.stream().flatMap(run -> run.seeds().stream()).toList()));
+        bySetting.forEach((setting, group) -> {
+            // a seed that was run twice is not two
+            Map<Long, RunView.SeedView> bySeed = new TreeMap<>();
+            group.forEach(run -> run.seeds().forEach(seed -> bySeed.putIfAbsent(seed.seed(), seed)));
+            settings.put(setting, List.copyOf(bySeed.values()));
+        });
         StringBuilder html = new StringBuilder("<header><h1>Comparison of ")
                 .append(runs.size())
                 .append(" runs</h1><p class=\"quiet\">")
                 .append(Html.text(
                         String.join(", ", runs.stream().map(HtmlReport::name).toList())))
-                .append("</p></header>");
+                .append("</p>")
+                .append(note.isEmpty() ? "" : "<p class=\"quiet\">" + Html.text(note) + "</p>")
+                .append("</header>");
         List<RunView.SeedView> all =
                 runs.stream().flatMap(run -> run.seeds().stream()).toList();
         html.append("<section><h2>Means over seeds, by setting</h2><div class=\"figures\">");
-        figure(
+        grouped(
                 html,
                 "Accuracy by iteration, 95 % interval over seeds",
-                means(settings, it -> it.measured().accuracy()),
+                means(settings, true, it -> it.measured().accuracy()),
                 "accuracy");
         int k = all.stream()
                 .flatMap(s -> s.iterations().stream())
@@ -108,23 +166,27 @@ public final class HtmlReport {
                 .min()
                 .orElse(0);
         if (k > 0) {
-            figure(
+            grouped(
                     html,
                     "Held-out ELBO_" + k + " by iteration, 95 % interval over seeds",
-                    means(settings, it -> elbo(it, k)),
+                    means(settings, false, it -> elbo(it, k)),
                     "nats per document");
         }
-        figure(html, "Share of the chosen thoughts that are true", means(settings, HtmlReport::selected), "share");
+        grouped(
+                html,
+                "Share of the chosen thoughts that are true",
+                means(settings, true, HtmlReport::selected),
+                "share");
         html.append(
-                        "</div></section><section><h2>Every seed</h2><div class=\"scroll\"><table><thead><tr><th>run</th><th>setting</th>")
+                        "</div></section><section><h2>Every seed</h2><div class=\"scroll\"><table><thead><tr><th class=\"text\">run</th><th class=\"text\">setting</th>")
                 .append("<th>seed</th><th>accuracy by iteration</th><th>ELBO_" + k
                         + " by iteration</th></tr></thead><tbody>");
         bySetting.forEach((setting, group) -> {
             for (RunView run : group) {
                 for (RunView.SeedView seed : run.seeds()) {
-                    html.append("<tr><td>")
+                    html.append("<tr><td class=\"text\">")
                             .append(Html.text(name(run)))
-                            .append("</td><td>" + Html.text(setting))
+                            .append("</td><td class=\"text\">" + Html.text(setting))
                             .append("</td><td>" + seed.seed() + "</td><td>")
                             .append(row(seed, it -> it.measured().accuracy()))
                             .append("</td><td>")
@@ -134,17 +196,73 @@ public final class HtmlReport {
             }
         });
         html.append("</tbody></table></div></section>");
+        baselines(html, settings, k);
         html.append("<section><h2>Verdict of each run</h2>");
         for (RunView run : runs) {
-            html.append("<h3>").append(Html.text(name(run))).append("</h3><ul class=\"verdict\">");
+            html.append("<details")
+                    .append(runs.size() <= TOGETHER ? " open" : "")
+                    .append("><summary>")
+                    .append(Html.text(name(run)))
+                    .append("</summary><ul class=\"verdict\">");
             Verdict.of(run)
                     .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
-            html.append("</ul>");
+            html.append("</ul></details>");
         }
         return document(
                 "Comparison of " + runs.size() + " runs",
                 "",
                 html.append("</section>").toString());
+    }
+
+    private static void baselines(StringBuilder html, Map<String, List<RunView.SeedView>> settings, int k) {
+        StringBuilder rows = new StringBuilder();
+        settings.forEach((setting, seeds) -> {
+            Map<String, List<EmReport.Measured>> byName = new LinkedHashMap<>();
+            seeds.forEach(seed -> seed.baselines()
+                    .forEach(baseline -> byName.computeIfAbsent(baseline.name(), n -> new ArrayList<>())
+                            .add(baseline.measured())));
+            byName.forEach((name, measured) -> rows.append("<tr><td class=\"text\">")
+                    .append(Html.text(setting))
+                    .append("</td><td class=\"text\">")
+                    .append(Html.text(name))
+                    .append("</td>")
+                    .append(cell(String.valueOf(measured.size())))
+                    .append(cell(mean(measured, EmReport.Measured::accuracy)))
+                    .append(cell(mean(
+                            measured,
+                            m -> m.nll().isPresent()
+                                    ? OptionalDouble.of(-m.nll().get().mean())
+                                    : m.elbo().containsKey(k)
+                                            ? OptionalDouble.of(m.elbo().get(k).mean())
+                                            : OptionalDouble.empty())))
+                    .append("</tr>"));
+        });
+        if (!rows.isEmpty()) {
+            html.append(
+                            "<section><h2>Baselines, means over seeds</h2><div class=\"scroll\"><table><thead><tr><th class=\"text\">setting</th>"
+                                    + "<th class=\"text\">baseline</th><th>seeds</th><th>accuracy</th><th>\u2212NLL or ELBO_"
+                                    + k
+                                    + "</th></tr></thead><tbody>")
+                    .append(rows)
+                    .append("</tbody></table></div></section>");
+        }
+    }
+
+    /** Mean and, of several, its 95 % interval. */
+    private static String mean(List<EmReport.Measured> measured, Function<EmReport.Measured, OptionalDouble> value) {
+        double[] values = measured.stream()
+                .map(value)
+                .filter(OptionalDouble::isPresent)
+                .mapToDouble(OptionalDouble::getAsDouble)
+                .toArray();
+        if (values.length == 0) {
+            return "\u2013";
+        }
+        if (values.length == 1) {
+            return String.format(Locale.ROOT, "%.3f", values[0]);
+        }
+        Verdict.Change mean = Verdict.paired(values);
+        return String.format(Locale.ROOT, "%.3f \u00b1 %.3f", mean.mean(), mean.high() - mean.mean());
     }
 
     // ---- parts of a run's page
@@ -154,10 +272,7 @@ public final class HtmlReport {
         List<Chart.Series> accuracy = new ArrayList<>();
         List<Chart.Series> selected = new ArrayList<>();
         for (RunView.SeedView seed : run.seeds()) {
-            accuracy.add(series(
-                    many ? "seed " + seed.seed() : "EM",
-                    seed,
-                    it -> it.measured().accuracy()));
+            accuracy.add(accuracy(many ? "seed " + seed.seed() : "EM", seed, Verdict.heldOut(run)));
             selected.add(series(many ? "seed " + seed.seed() : "chosen", seed, HtmlReport::selected));
         }
         // of the baselines a mean over seeds: a line each
@@ -177,7 +292,11 @@ public final class HtmlReport {
             }
         }
         flat.forEach((name, values) -> accuracy.add(flat(name, values)));
-        figure(html, "Accuracy by iteration" + (many ? "" : ", baselines as lines"), accuracy, "accuracy");
+        figure(
+                html,
+                "Accuracy by iteration, 95 % intervals over answers" + (flat.isEmpty() ? "" : "; baselines as lines"),
+                accuracy,
+                "accuracy");
         List<Chart.Series> bounds = new ArrayList<>();
         for (RunView.SeedView seed : run.seeds()) {
             if (seed.iterations().isEmpty()) {
@@ -198,11 +317,73 @@ public final class HtmlReport {
         }
         likelihood.forEach((name, values) -> bounds.add(flat(name, values)));
         figure(html, "Held-out bound by iteration, 95 % intervals over documents", bounds, "nats per document");
+        figure(
+                html,
+                "Held-out NLL behind thoughts drawn before the text is seen, and behind none",
+                likelihoods(run),
+                "nats per document");
         figure(html, "Share of the chosen thoughts that are true", selected, "share");
+    }
+
+    /** Whether thoughts help where the text is not seen: of each seed two lines, and of the raw baselines one. */
+    private static List<Chart.Series> likelihoods(RunView run) {
+        List<Chart.Series> all = new ArrayList<>();
+        TreeMap<String, List<Double>> raw = new TreeMap<>();
+        for (RunView.SeedView seed : run.seeds()) {
+            String of = run.seeds().size() > 1 ? " " + seed.seed() : "";
+            all.add(series("prior thoughts" + of, seed, it -> gap(it, EmReport.PriorGap::priorThoughts)));
+            all.add(series("empty thought" + of, seed, it -> gap(it, EmReport.PriorGap::noThought)));
+            for (EmReport.Baseline baseline : seed.baselines()) {
+                baseline.measured()
+                        .nll()
+                        .ifPresent(nll -> raw.computeIfAbsent(baseline.name(), n -> new ArrayList<>())
+                                .add(nll.mean()));
+            }
+        }
+        if (all.stream().allMatch(series -> series.points().isEmpty())) {
+            return List.of(); // measured by no version that made this run
+        }
+        raw.forEach((name, values) -> all.add(flat(name, values)));
+        return all;
+    }
+
+    private static OptionalDouble gap(EmReport.Iteration it, ToDoubleFunction<EmReport.PriorGap> value) {
+        return it.measured()
+                .priorGap()
+                .map(gap -> OptionalDouble.of(value.applyAsDouble(gap)))
+                .orElse(OptionalDouble.empty());
+    }
+
+    private static Chart.Series accuracy(String name, RunView.SeedView seed, int answers) {
+        List<Chart.Point> points = new ArrayList<>();
+        for (EmReport.Iteration it : seed.iterations()) {
+            it.measured().accuracy().ifPresent(share -> {
+                Verdict.Change interval = Verdict.share(share, answers);
+                points.add(new Chart.Point(it.iteration(), share, interval.low(), interval.high()));
+            });
+        }
+        return new Chart.Series(name, points, false);
     }
 
     private static void figure(StringBuilder html, String title, List<Chart.Series> series, String unit) {
         chart(html, title, Chart.lines(title, "iteration (0 = warm start)", unit, true, series));
+    }
+
+    /** Of many series some figures, each with the first of all beside a few others: more than {@value #TOGETHER} lines nobody tells apart. */
+    private static void grouped(StringBuilder html, String title, List<Chart.Series> series, String unit) {
+        List<Chart.Series> drawn =
+                series.stream().filter(s -> !s.points().isEmpty()).toList();
+        if (drawn.size() <= TOGETHER) {
+            figure(html, title, drawn, unit);
+            return;
+        }
+        int figures = Math.ceilDiv(drawn.size() - 1, TOGETHER - 1);
+        int each = Math.ceilDiv(drawn.size() - 1, figures);
+        for (int from = 1; from < drawn.size(); from += each) {
+            List<Chart.Series> some = new ArrayList<>(List.of(drawn.getFirst()));
+            some.addAll(drawn.subList(from, Math.min(drawn.size(), from + each)));
+            figure(html, title + " (" + (1 + from / each) + " of " + figures + ")", some, unit);
+        }
     }
 
     private static void chart(StringBuilder html, String title, String svg) {
@@ -222,48 +403,92 @@ public final class HtmlReport {
         List<Integer> ks = seed.iterations().isEmpty()
                 ? List.of()
                 : List.copyOf(seed.iterations().getFirst().measured().elbo().keySet());
-        html.append("<div class=\"scroll\"><table><thead><tr><th></th><th>accuracy</th>");
-        ks.forEach(k -> html.append("<th>ELBO_" + k + " [95 %]</th>"));
-        html.append(
-                "<th>NLL</th><th>per character</th><th>ESS/K quartiles</th><th>sd log w</th><th>chosen true</th><th>cut off</th>"
-                        + "<th>length</th><th>distinct-3</th><th>E-step</th><th>training</th></tr></thead><tbody>");
+        List<EmReport.Measured> all = new ArrayList<>();
+        seed.iterations().forEach(it -> all.add(it.measured()));
+        seed.baselines().forEach(baseline -> all.add(baseline.measured()));
+        List<Column> columns = columns(ks).stream()
+                .filter(column ->
+                        all.stream().anyMatch(m -> column.value().apply(m).isPresent()))
+                .toList();
+        html.append("<div class=\"scroll\"><table><thead><tr><th></th>");
+        columns.forEach(column -> html.append("<th>" + column.name() + "</th>"));
+        html.append("</tr></thead><tbody>");
         for (EmReport.Iteration it : seed.iterations()) {
-            html.append("<tr><th scope=\"row\">iteration " + it.iteration() + (it.iteration() == 0 ? " (warm)" : "")
-                    + "</th>");
-            measured(html, it.measured(), ks, it.drawn().or(it.measured()::draws));
+            html.append(head(it));
+            measured(html, it.measured(), columns);
+        }
+        for (EmReport.Baseline baseline : seed.baselines()) {
+            html.append(head(baseline));
+            measured(html, baseline.measured(), columns);
+        }
+        html.append(
+                "</tbody></table></div><p class=\"quiet\">ELBO and NLL in nats per document of x, intervals by bootstrap over documents. NLL"
+                        + " is of a model without thoughts; beside it, of one with thoughts, that behind thoughts drawn before the text is"
+                        + " seen, and that behind an empty one.</p>");
+        html.append(
+                "<div class=\"scroll\"><table><thead><tr><th></th><th>ESS/K quartiles</th><th>sd log w</th><th>chosen true</th>"
+                        + "<th>cut off</th><th>length</th><th>distinct-3</th><th>E-step</th><th>training</th></tr></thead><tbody>");
+        for (EmReport.Iteration it : seed.iterations()) {
+            html.append(head(it));
+            drawn(html, it.drawn().or(it.measured()::draws));
             html.append(cell(
                             it.drawn().map(d -> time(it.eSeconds(), d.tokens())).orElse("\u2013")))
                     .append(cell(time(it.mSeconds(), it.mTokens())))
                     .append("</tr>");
         }
         for (EmReport.Baseline baseline : seed.baselines()) {
-            html.append("<tr class=\"baseline\"><th scope=\"row\">")
-                    .append(Html.text(baseline.name()))
-                    .append("</th>");
-            measured(html, baseline.measured(), ks, baseline.measured().draws());
+            html.append(head(baseline));
+            drawn(html, baseline.measured().draws());
             html.append(cell("\u2013"))
-                    .append(cell(String.format(Locale.ROOT, "%.0f s", baseline.mSeconds())))
+                    .append(cell(
+                            String.format(Locale.ROOT, "%.0f s, %,d steps", baseline.mSeconds(), baseline.steps())))
                     .append("</tr>");
         }
         html.append(
-                "</tbody></table></div><p class=\"quiet\">ELBO and NLL in nats per document of x; intervals by bootstrap over documents. ESS,"
-                        + " spread, lengths and shares are of the E-step on the corpus; for iteration 0 and the baselines of the held-out draws.</p>");
+                "</tbody></table></div><p class=\"quiet\">Of the thoughts of the E-step on the corpus; for iteration 0 and the"
+                        + " baselines of the held-out draws.</p>");
     }
 
-    private static void measured(
-            StringBuilder html, EmReport.Measured m, List<Integer> ks, java.util.Optional<EmReport.Draws> draws) {
-        html.append(cell(number(m.accuracy(), "%.3f")));
-        for (int k : ks) {
-            EmReport.Bound b = m.elbo().get(k);
-            html.append(cell(
-                    b == null
-                            ? "\u2013"
-                            : String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", b.mean(), b.low(), b.high())));
-        }
-        html.append(cell(m.nll()
-                        .map(n -> String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", n.mean(), n.low(), n.high()))
-                        .orElse("\u2013")))
-                .append(cell(number(m.nllPerCharacter(), "%.4f")));
+    private static String head(EmReport.Iteration it) {
+        return "<tr><th scope=\"row\">iteration " + it.iteration() + (it.iteration() == 0 ? " (warm)" : "") + "</th>";
+    }
+
+    private static String head(EmReport.Baseline baseline) {
+        return "<tr class=\"baseline\"><th scope=\"row\">" + Html.text(baseline.name()) + "</th>";
+    }
+
+    /** A column of the table of what was measured. */
+    private record Column(String name, Function<EmReport.Measured, Optional<String>> value) {}
+
+    private static List<Column> columns(List<Integer> ks) {
+        List<Column> columns = new ArrayList<>();
+        columns.add(new Column("accuracy", m -> text(m.accuracy(), "%.3f")));
+        ks.forEach(k -> columns.add(new Column(
+                "ELBO_" + k + " [95 %]",
+                m -> Optional.ofNullable(m.elbo().get(k)).map(HtmlReport::bound))));
+        columns.add(new Column("NLL [95 %]", m -> m.nll().map(HtmlReport::bound)));
+        columns.add(new Column(
+                "NLL, prior / empty thought",
+                m -> m.priorGap()
+                        .map(gap -> String.format(Locale.ROOT, "%.3f / %.3f", gap.priorThoughts(), gap.noThought()))));
+        columns.add(new Column("per character", m -> text(m.nllPerCharacter(), "%.4f")));
+        return columns;
+    }
+
+    private static Optional<String> text(OptionalDouble value, String format) {
+        return value.isPresent() ? Optional.of(number(value, format)) : Optional.empty();
+    }
+
+    private static void measured(StringBuilder html, EmReport.Measured m, List<Column> columns) {
+        columns.forEach(column -> html.append(cell(column.value().apply(m).orElse("\u2013"))));
+        html.append("</tr>");
+    }
+
+    private static String bound(EmReport.Bound b) {
+        return String.format(Locale.ROOT, "%.3f [%.3f, %.3f]", b.mean(), b.low(), b.high());
+    }
+
+    private static void drawn(StringBuilder html, Optional<EmReport.Draws> draws) {
         html.append(draws.map(d -> cell(String.format(
                                 Locale.ROOT,
                                 "%.2f %.2f %.2f",
@@ -425,10 +650,14 @@ public final class HtmlReport {
         if (run.warnings().isEmpty()) {
             html.append("<p>No warning was raised.</p>");
         } else {
-            html.append("<h3>Warnings</h3><ul class=\"notices\">");
+            html.append("<details")
+                    .append(run.warnings().size() <= TOGETHER ? " open" : "")
+                    .append("><summary>Warnings: ")
+                    .append(run.warnings().size())
+                    .append("</summary><ul class=\"notices\">");
             run.warnings()
                     .forEach(line -> html.append("<li>").append(Html.text(line)).append("</li>"));
-            html.append("</ul>");
+            html.append("</ul></details>");
         }
         if (!run.notices().isEmpty()) {
             html.append("<details><summary>Notices of the run</summary><ul class=\"notices\">");
@@ -471,8 +700,11 @@ public final class HtmlReport {
         return new Chart.Series(name, points, false);
     }
 
+    /** @param share values are shares: no interval reaches beyond 0 and 1 */
     private static List<Chart.Series> means(
-            Map<String, List<RunView.SeedView>> settings, Function<EmReport.Iteration, OptionalDouble> value) {
+            Map<String, List<RunView.SeedView>> settings,
+            boolean share,
+            Function<EmReport.Iteration, OptionalDouble> value) {
         List<Chart.Series> all = new ArrayList<>();
         settings.forEach((name, seeds) -> {
             List<Chart.Point> points = new ArrayList<>();
@@ -489,7 +721,11 @@ public final class HtmlReport {
                     points.add(Chart.Point.of(i, values[0]));
                 } else if (values.length > 1) {
                     Verdict.Change mean = Verdict.paired(values);
-                    points.add(new Chart.Point(i, mean.mean(), mean.low(), mean.high()));
+                    points.add(new Chart.Point(
+                            i,
+                            mean.mean(),
+                            share ? Math.max(0, mean.low()) : mean.low(),
+                            share ? Math.min(1, mean.high()) : mean.high()));
                 }
             }
             all.add(new Chart.Series(name, points, false));
@@ -583,13 +819,17 @@ public final class HtmlReport {
             .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px}
             figure{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:10px 10px 4px;min-width:0}
             figcaption{font-weight:600;font-size:14px;margin:0 0 4px 4px}svg{width:100%;height:auto;display:block}
+            .narrow{display:none}@media (max-width:640px){.wide{display:none}.narrow{display:block}}
             svg text{fill:var(--quiet);font:11.5px system-ui,sans-serif}svg .name{fill:var(--ink)}svg .axis{fill:var(--quiet)}
             .grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2}.flat{stroke-width:1.4}.whisker{fill:none;stroke-width:1.2}
             .lead{stroke:var(--grid);fill:none}
-            .scroll{overflow-x:auto;margin:12px 0 4px}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;white-space:nowrap}
+            .scroll{overflow-x:auto;margin:12px 0 4px;background:linear-gradient(90deg,var(--paper) 30%,transparent),
+            linear-gradient(270deg,var(--paper) 30%,transparent) 100% 0,linear-gradient(90deg,var(--edge),transparent),
+            linear-gradient(270deg,var(--edge),transparent) 100% 0;background-repeat:no-repeat;background-size:48px 100%,48px 100%,16px 100%,16px 100%;
+            background-attachment:local,local,scroll,scroll}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;white-space:nowrap}
             th,td{padding:4px 10px;border-bottom:1px solid var(--edge);text-align:right}thead th{color:var(--quiet);font-weight:600}
             th[scope=row]{text-align:left;font-weight:600;position:sticky;left:0;background:var(--paper)}.baseline th[scope=row]{font-weight:400}
-            .plain td{text-align:left;white-space:normal;overflow-wrap:anywhere}
+            .text{text-align:left}.plain td{text-align:left;white-space:normal;overflow-wrap:anywhere}
             details{border:1px solid var(--edge);border-radius:8px;padding:8px 12px;margin:8px 0;background:var(--card)}
             summary{cursor:pointer;font-weight:600;font-size:14px}.chunk{margin:6px 0;overflow-wrap:anywhere}
             .thoughts{list-style:none;margin:0;padding:0}.thoughts li{display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline;padding:2px 0;font-size:13.5px}

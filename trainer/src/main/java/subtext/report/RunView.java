@@ -7,10 +7,13 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 import subtext.bindings.EngineException;
 import subtext.em.EmPlan;
@@ -20,6 +23,7 @@ import subtext.em.LatentRecord;
 import subtext.em.LogWeights;
 import subtext.em.ScoredSample;
 import subtext.em.Weighting;
+import subtext.evaluate.Warning;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import tools.jackson.core.JacksonException;
@@ -36,6 +40,7 @@ import tools.jackson.databind.json.JsonMapper;
  * @param provenance what computed it, values by name
  * @param seeds in the order of the settings
  * @param warnings figures that left their range, a line each
+ * @param fired the iterations, of any seed, by the kind of the warnings that they raised
  * @param notices other lines told during the run
  * @param now what is being done, in words; empty when the run is finished
  * @param wallSeconds time of the process that finished the run; empty before
@@ -46,6 +51,7 @@ public record RunView(
         Map<String, String> provenance,
         List<SeedView> seeds,
         List<String> warnings,
+        Map<String, SortedSet<Integer>> fired,
         List<String> notices,
         Optional<String> now,
         Optional<Double> wallSeconds) {
@@ -123,6 +129,7 @@ public record RunView(
                 provenance,
                 List.copyOf(seeds),
                 List.copyOf(metrics.warnings),
+                metrics.fired,
                 List.copyOf(metrics.notices),
                 wall.isPresent() ? Optional.empty() : Optional.of(metrics.now.isEmpty() ? "starting" : metrics.now),
                 wall);
@@ -229,8 +236,10 @@ public record RunView(
     private static final class Metrics {
         final Map<Long, Map<String, List<Step>>> curves = new LinkedHashMap<>();
         final Set<String> warnings = new LinkedHashSet<>(); // told again after a resume
+        final Map<String, SortedSet<Integer>> fired = new TreeMap<>();
         final Set<String> notices = new LinkedHashSet<>();
         String now = "";
+        long total;
         Optional<Double> wallSeconds = Optional.empty();
 
         static Metrics read(Path file) throws IOException {
@@ -250,11 +259,18 @@ public record RunView(
             return metrics;
         }
 
+        private static String rate(double tokensPerSecond) {
+            return String.format(Locale.ROOT, ", %,d tokens/s", Math.round(tokensPerSecond));
+        }
+
         private void take(JsonNode event) {
             String seed = "seed " + event.path("seed").asLong() + ", ";
             switch (event.path("event").asString("")) {
                 case "run" -> wallSeconds = Optional.empty();
-                case "stage" -> now = seed + event.path("stage").asString();
+                case "stage" -> {
+                    now = seed + event.path("stage").asString();
+                    total = event.path("total").asLong();
+                }
                 case "step" -> {
                     Step step = new Step(
                             event.path("step").asInt(),
@@ -266,17 +282,23 @@ public record RunView(
                             .computeIfAbsent(event.path("stage").asString(), s -> new ArrayList<>());
                     curve.removeIf(old -> old.step() >= step.step()); // told again after a resume
                     curve.add(step);
-                    now = seed + event.path("stage").asString() + ", step " + step.step() + ", "
-                            + Math.round(step.tokensPerSecond()) + " tokens/s";
+                    now = seed + event.path("stage").asString() + ", step " + step.step() + " of " + total
+                            + rate(step.tokensPerSecond());
                 }
                 case "latents" ->
                     now = seed + "iteration " + event.path("iteration").asInt() + ": E-step, part "
-                            + (event.path("part").asInt() + 1) + ", "
-                            + Math.round(event.path("tokensPerSecond").asDouble()) + " tokens/s";
+                            + (event.path("part").asInt() + 1) + " of " + total
+                            + rate(event.path("tokensPerSecond").asDouble());
                 case "notice" -> notices.add(event.path("line").asString());
-                case "warning" ->
+                case "warning" -> {
+                    fired.computeIfAbsent(event.path("kind").asString(""), k -> new TreeSet<>())
+                            .add(event.path("iteration").asInt());
                     warnings.add(seed + "iteration " + event.path("iteration").asInt() + ": "
+                            + (event.path("level").asString("").equals(Warning.Level.STOP.name())
+                                    ? Warning.Level.STOP.label() + ": "
+                                    : "")
                             + event.path("line").asString());
+                }
                 case "finished" ->
                     wallSeconds = Optional.of(event.path("wallSeconds").asDouble());
                 default -> {}

@@ -96,6 +96,10 @@ public final class TensorBoard implements Consumer<EmEvent>, AutoCloseable {
         measured.accuracy().ifPresent(accuracy -> write(folder, at, "held_out/accuracy", accuracy));
         measured.elbo().forEach((k, bound) -> write(folder, at, "held_out/elbo_" + k, bound.mean()));
         measured.nll().ifPresent(nll -> write(folder, at, "held_out/nll", nll.mean()));
+        measured.priorGap().ifPresent(gap -> {
+            write(folder, at, "held_out/nll_prior_thoughts", gap.priorThoughts());
+            write(folder, at, "held_out/nll_no_thought", gap.noThought());
+        });
         measured.nllPerCharacter().ifPresent(nll -> write(folder, at, "held_out/nll_per_character", nll));
     }
 

@@ -29,6 +29,7 @@ final class Verdict {
                 .toList();
         if (whole.isEmpty()) {
             sentences.add("No EM iteration is finished yet, so there is nothing to compare.");
+            warnings(run).ifPresent(sentences::add);
             return sentences;
         }
         int last = whole.stream()
@@ -57,7 +58,24 @@ final class Verdict {
                                         .mean()),
                                 3)));
         sentences.addAll(baselines(whole, last));
+        warnings(run).ifPresent(sentences::add);
         return sentences;
+    }
+
+    /** Which warnings fired, and in which iterations. */
+    private static Optional<String> warnings(RunView run) {
+        if (run.fired().isEmpty()) {
+            return Optional.empty();
+        }
+        List<String> kinds = new ArrayList<>();
+        run.fired()
+                .forEach((kind, iterations) -> kinds.add(kind.toLowerCase(Locale.ROOT)
+                                .replace('_', ' ')
+                        + (iterations.size() == 1 ? " (iteration " : " (iterations ")
+                        + String.join(
+                                ", ", iterations.stream().map(String::valueOf).toList())
+                        + ")"));
+        return Optional.of("Warnings fired: " + String.join(", ", kinds) + ".");
     }
 
     private static String sentence(String what, String unit, Change change, double scale, int seeds, int last) {
@@ -115,9 +133,7 @@ final class Verdict {
         if (differences.length > 1) {
             return Optional.of(paired(differences));
         }
-        int n = run.config().corpus().path().isEmpty()
-                ? run.config().world().heldOut()
-                : run.config().corpus().heldOut();
+        int n = heldOut(run);
         double before =
                 seeds.getFirst().iterations().getFirst().measured().accuracy().getAsDouble();
         double after =
@@ -125,6 +141,21 @@ final class Verdict {
         double error = Math.sqrt(variance(before, n) + variance(after, n));
         return Optional.of(
                 new Change(differences[0], differences[0] - NORMAL95 * error, differences[0] + NORMAL95 * error));
+    }
+
+    /** Answers that an accuracy is the share of. */
+    static int heldOut(RunView run) {
+        return run.config().corpus().path().isEmpty()
+                ? run.config().world().heldOut()
+                : run.config().corpus().heldOut();
+    }
+
+    /** A share of n answers and its 95 % interval, by Agresti and Coull. */
+    static Change share(double share, int n) {
+        double centre = (share * n + 2) / (n + 4);
+        double half = NORMAL95 * Math.sqrt(variance(share, n));
+        return new Change(
+                share, Math.max(0, Math.min(share, centre - half)), Math.min(1, Math.max(share, centre + half)));
     }
 
     /** Of a share of n answers; by Agresti and Coull, so that a share of 1 is not taken for certainty. */

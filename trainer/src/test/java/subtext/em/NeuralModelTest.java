@@ -180,6 +180,42 @@ class NeuralModelTest {
         }
     }
 
+    /** What x is worth behind thoughts of the prior and behind none: both as enumeration and the training forward give them. */
+    @Test
+    void priorThoughtsAndNoThoughtAreThoseOfTheEnumeratedLaw() {
+        List<Tokens> usable = thoughts().stream().filter(model::usable).toList();
+        double evidence = 0;
+        double finished = 0;
+        for (JointScore score : model.score(List.of(question), List.of(usable)).get(0)) {
+            evidence += Math.exp(score.logJoint());
+            finished += Math.exp(score.logPrior());
+        }
+        // of thoughts that are finished and usable: what was cut off is not counted
+        double expected = Math.log(evidence / finished);
+        double drawn = model.priorLogLikelihood(List.of(question), DRAWS, 29)
+                .getFirst()
+                .orElseThrow();
+        assertThat(drawn).isCloseTo(expected, within(0.05));
+        // other keys, other luck: how far one estimate may be off
+        double[] others = new double[8];
+        for (int i = 0; i < others.length; i++) {
+            others[i] = model.priorLogLikelihood(List.of(question), DRAWS / 4, 31 + i)
+                    .getFirst()
+                    .orElseThrow();
+        }
+        Summary luck = Summary.of(others);
+        assertThat(luck.mean()).isCloseTo(expected, within(4 * luck.standardError()));
+
+        Tokens none = Tokens.concat(
+                Tokens.of(control.bos()), question.context(), Tokens.of(control.latent(), control.endLatent()));
+        double sum = 0;
+        for (double logProb : forward(none, question.text())) {
+            sum += logProb;
+        }
+        assertThat(model.noThoughtLogLikelihood(List.of(question))).containsExactly(sum);
+        assertThat(sum).as("another law than the prior's").isNotCloseTo(expected, within(0.01));
+    }
+
     /** A draw does not depend on the questions beside it, nor on K. */
     @Test
     void drawsDoNotDependOnTheBatch() {

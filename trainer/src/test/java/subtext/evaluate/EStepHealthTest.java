@@ -145,7 +145,7 @@ class EStepHealthTest {
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), Thresholds.DEFAULT))
                 .extracting(Warning::level)
                 .containsExactly(Warning.Level.STOP);
-        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1);
+        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 1e9, 99, 1);
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), lax)).isEmpty();
     }
 
@@ -164,7 +164,8 @@ class EStepHealthTest {
                 "repetitive",
                 "copying",
                 "empty",
-                "unexplained")) {
+                "unexplained",
+                "leaked")) {
             RunConfig wrong = config.with("warnings." + key, "1.5");
             assertThatThrownBy(() -> EmPlan.of(wrong))
                     .isInstanceOf(EngineException.InvalidConfig.class)
@@ -172,6 +173,10 @@ class EStepHealthTest {
         }
         assertThatThrownBy(() -> EmPlan.of(config.with("warnings.cutOff", "0.2")))
                 .hasMessageContaining("warnings.cutOffStop: expected at least");
+        assertThatThrownBy(() -> EmPlan.of(config.with("warnings.priorGap", "-1")))
+                .hasMessageContaining("warnings.priorGap: expected nats per document, at least 0, got -1.0");
+        assertThatThrownBy(() -> EmPlan.of(config.with("warnings.heldOutWorse", "0")))
+                .hasMessageContaining("warnings.heldOutWorse: expected at least 1 iteration, got 0");
     }
 
     @Test
@@ -182,12 +187,19 @@ class EStepHealthTest {
                 .extracting(Warning::level)
                 .isEqualTo(Warning.Level.STOP);
         assertThat(Diagnosis.ofLogProbMismatch(Double.NaN)).isPresent();
-        assertThat(Diagnosis.ofPriorGap(3.0, 3.1)).isEmpty();
-        assertThat(Diagnosis.ofPriorGap(3.2, 3.1)).isPresent();
-        assertThat(Diagnosis.ofLeakage(0)).isEmpty();
-        assertThat(Diagnosis.ofLeakage(1)).isPresent();
-        assertThat(Diagnosis.ofHeldOut(List.of(-3.0, -2.0, -2.5, -2.2, -2.4))).isEmpty();
-        assertThat(Diagnosis.ofHeldOut(List.of(-3.0, -2.0, -2.5, -2.6))).isPresent();
+        Thresholds bounds = Thresholds.DEFAULT;
+        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 0.5, 3, 0.1);
+        assertThat(Diagnosis.ofPriorGap(3.0, 3.1, bounds)).isEmpty();
+        assertThat(Diagnosis.ofPriorGap(3.2, 3.1, bounds)).isPresent();
+        assertThat(Diagnosis.ofPriorGap(3.2, 3.1, lax)).isEmpty();
+        assertThat(Diagnosis.ofLeakage(0, bounds)).isEmpty();
+        assertThat(Diagnosis.ofLeakage(0.01, bounds)).isPresent();
+        assertThat(Diagnosis.ofLeakage(0.01, lax)).isEmpty();
+        assertThat(Diagnosis.ofHeldOut(List.of(-3.0, -2.0, -2.5, -2.2, -2.4), bounds))
+                .isEmpty();
+        List<Double> falling = List.of(-3.0, -2.0, -2.5, -2.6);
+        assertThat(Diagnosis.ofHeldOut(falling, bounds)).isPresent();
+        assertThat(Diagnosis.ofHeldOut(falling, lax)).isEmpty();
     }
 
     @Test

@@ -57,7 +57,51 @@ class HtmlReportTest {
         assertThat(seed.curves().keySet())
                 .contains("iteration 0: warm start", "iteration 2: M-step", "baseline oracle");
         String both = HtmlReport.comparison(List.of(view, view));
-        assertThat(both).contains("Means over seeds", "K=4 resample");
+        assertThat(both).contains("Means over seeds", "K=4 resample", "<td class=\"text\">oracle</td><td>1</td>");
+    }
+
+    /** Runs are one setting if they differ in seeds alone: in anything else that decides figures, they are two, named by it. */
+    @Test
+    void aComparisonTellsSettingsApart() throws IOException {
+        RunConfig none = TINY.with("baselines", "[]").with("em.iterations", "1");
+        List<RunView> views = new java.util.ArrayList<>();
+        for (RunConfig config : List.of(
+                none,
+                none.with("seeds", "1").with("device.threads", "1"),
+                none.with("em.priorShare", "0.25").with("seeds", "2"))) {
+            Path run = folder.resolve("run-" + views.size());
+            EmRun.start(new EmSettings(run, false, false, config), event -> {});
+            views.add(RunView.read(run));
+        }
+        String page = HtmlReport.comparison(views);
+        assertThat(page)
+                .contains(
+                        "<td class=\"text\">run-0</td><td class=\"text\">priorShare=0.5</td>",
+                        "<td class=\"text\">run-1</td><td class=\"text\">priorShare=0.5</td>",
+                        "<td class=\"text\">run-2</td><td class=\"text\">priorShare=0.25</td>");
+    }
+
+    /** More lines than can be told apart are parted into figures, the first line in each. */
+    @Test
+    void manyRunsAreSeveralFigures() throws IOException {
+        Path run = folder.resolve("many");
+        EmRun.start(
+                new EmSettings(run, false, false, TINY.with("baselines", "[]").with("em.iterations", "1")),
+                event -> {});
+        RunView view = RunView.read(run);
+        Map<String, RunView> named = new java.util.LinkedHashMap<>();
+        for (int i = 0; i < 20; i++) {
+            named.put("arm" + i, view);
+        }
+        String page = HtmlReport.comparison(named);
+        assertThat(page).contains("95 % interval over seeds (4 of 4)").doesNotContain("(5 of 4)");
+        for (int figure = 1; figure <= 4; figure++) {
+            String svg = page.substring(page.indexOf("over seeds (" + figure + " of 4)</figcaption>"));
+            assertThat(svg.substring(0, svg.indexOf("</svg>"))).contains(">arm0<");
+        }
+        for (int i = 0; i < 20; i++) {
+            assertThat(page).contains(">arm" + i + "</text>");
+        }
     }
 
     private static final class Stop extends RuntimeException {

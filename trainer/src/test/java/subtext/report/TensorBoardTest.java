@@ -10,10 +10,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.em.EmEvent;
+import subtext.em.EmReport;
+import subtext.em.EmRun;
+import subtext.em.EmSettings;
+import subtext.run.RunConfig;
 
 /** Event files are read back by a parser that is not ours: frames, checksums, steps, tags and values. */
 class TensorBoardTest {
@@ -57,6 +63,48 @@ class TensorBoardTest {
         try (Stream<Path> files = Files.list(stage)) {
             assertThat(files).hasSize(2);
         }
+    }
+
+    /** What a run measured stands in its files, every figure at its iteration, every file whole. */
+    @Test
+    void aRunsFilesHoldWhatItMeasured() throws IOException {
+        RunConfig config = RunConfig.preset("smoke")
+                .with("device.backend", "cpu")
+                .with("training.steps", "12")
+                .with("baselines", "raw-token-match");
+        Map<Long, Double> losses = new TreeMap<>();
+        EmReport.Seed seed = EmRun.start(new EmSettings(folder.resolve("run"), false, false, config), event -> {
+                    if (event instanceof EmEvent.StepTrained step
+                            && step.stage().equals("iteration 2: M-step")) {
+                        losses.put((long) step.step(), step.loss());
+                    }
+                })
+                .seeds()
+                .getFirst();
+        Path root = folder.resolve("run/tensorboard/seed-0");
+        List<Scalar> measured = read(root.resolve("em"));
+        for (EmReport.Iteration it : seed.iterations()) {
+            it.measured()
+                    .elbo()
+                    .forEach((k, bound) -> assertThat(measured)
+                            .contains(new Scalar(it.iteration(), "held_out/elbo_" + k, (float) bound.mean())));
+            EmReport.PriorGap gap = it.measured().priorGap().orElseThrow();
+            assertThat(measured)
+                    .contains(
+                            new Scalar(it.iteration(), "held_out/nll_prior_thoughts", (float) gap.priorThoughts()),
+                            new Scalar(it.iteration(), "held_out/accuracy", (float)
+                                    it.measured().accuracy().getAsDouble()));
+        }
+        assertThat(measured.stream().filter(s -> s.tag().equals("held_out/elbo_8")))
+                .hasSize(seed.iterations().size());
+        assertThat(read(root.resolve("raw-token-match"))).contains(new Scalar(0, "held_out/nll", (float)
+                seed.baselines().getFirst().measured().nll().orElseThrow().mean()));
+        assertThat(losses).hasSize(12);
+        assertThat(read(root.resolve("iteration-2-M-step")).stream()
+                        .filter(s -> s.tag().equals("train/loss")))
+                .containsExactly(
+                        new Scalar(10, "train/loss", losses.get(10L).floatValue()),
+                        new Scalar(12, "train/loss", losses.get(12L).floatValue()));
     }
 
     private static List<Scalar> read(Path stage) throws IOException {
