@@ -103,6 +103,10 @@ final class ExperimentCommand implements Callable<Integer> {
                     err.printf("arm %s: %d of %d%n", arm.name(), 1 + finished(experiment, chosen, arm), chosen.size());
                 }
             });
+        } catch (EngineException.Stopped e) {
+            // there is no --resume: the folder is enough
+            throw new EngineException.Stopped(
+                    e.getMessage().replaceFirst("; .*", "; the same command goes on where it stopped"));
         }
         out.println(json ? report.toJson() : report.toMarkdown().stripTrailing());
         return ExitCode.OK.code();

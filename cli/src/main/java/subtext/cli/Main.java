@@ -1,6 +1,9 @@
 package subtext.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -99,9 +102,16 @@ public final class Main {
         }
     }
 
-    /** Whether a person watches: both ends of the console are a terminal. */
+    /** Whether a person watches: what goes to the error stream, progress for one, is seen on a terminal and not written to a file. */
     static boolean onTerminal() {
-        return System.console() != null && System.console().isTerminal();
+        try {
+            return Files.readSymbolicLink(Path.of("/proc/self/fd/2"))
+                    .toString()
+                    .matches("/dev/(pts/\\d+|tty\\w*|console)");
+        } catch (IOException | UnsupportedOperationException e) {
+            // no Linux: both ends of the console, then
+            return System.console() != null && System.console().isTerminal();
+        }
     }
 
     private static int usage(CommandLine.ParameterException failure, String[] arguments) {

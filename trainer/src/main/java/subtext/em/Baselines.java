@@ -20,13 +20,15 @@ import subtext.train.TrainPlan;
  *   <li>{@code raw-flop-match}: the raw corpus, as many tokens as an M-step: the same training compute
  *   <li>{@code raw-total-flop-match}: the raw corpus, the compute of the warm start and all iterations, E-steps included, with early
  *       stopping on development documents
- *   <li>{@code raw-plus-teacher}: half raw corpus, half the warm start's documents with their thoughts; no EM
+ *   <li>{@code raw-plus-teacher}: half raw corpus, half the warm start's documents with their thoughts; no EM. {@code em.teacherShare} is
+ *       the share of the second
+ *   <li>{@code raw-paraphrase}: the raw corpus with every document said in other ways too, as many tokens as an M-step: more varied text
+ *       without thoughts. Maini et al. 2024, "Rephrasing the Web"
  *   <li>{@code warm-step-match}: the warm start trained as long as an M-step
  *   <li>{@code oracle}: an M-step on the true thoughts
  * </ul>
  */
 final class Baselines {
-    private static final double TEACHER_SHARE = 0.5;
     /** Development measurements per M-step of steps, and how many without gain end a training. */
     private static final int MEASUREMENTS = 10;
 
@@ -47,7 +49,7 @@ final class Baselines {
         this.iterations = iterations;
     }
 
-    /** The recipe of a name; empty for {@code warm-step-match}, which is the warm start itself, and for an oracle where no truth is known. */
+    /** The recipe of a name; empty for {@code warm-step-match}, which is the warm start itself, and for what asks for a truth where none is known. */
     Optional<Recipe> recipe(String name) {
         TrainPlan training = plan.training();
         return switch (name) {
@@ -80,14 +82,22 @@ final class Baselines {
                         new Dataset.Mixture(
                                 raw(name),
                                 Dataset.shuffled(material.warmStart(), builder(name), seeds.shuffle(name + " teacher")),
-                                TEACHER_SHARE),
+                                plan.teacherShare()),
                         training,
                         Optional.empty(),
                         true,
                         String.format(
                                 Locale.ROOT,
                                 "%.0f %% of the documents of a batch are the warm start's",
-                                100 * TEACHER_SHARE)));
+                                100 * plan.teacherShare())));
+            case "raw-paraphrase" ->
+                material.paraphrased()
+                        .map(documents -> new Recipe(
+                                Dataset.shuffled(documents, builder(name), seeds.shuffle(name)),
+                                training,
+                                Optional.empty(),
+                                false,
+                                documents.size() / material.corpus().size() + " ways of saying each document"));
             case "oracle" ->
                 material.oracle()
                         .map(documents -> new Recipe(

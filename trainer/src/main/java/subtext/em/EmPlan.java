@@ -24,6 +24,7 @@ import subtext.train.TrainPlan;
  * @param maxThought most tokens of a thought, closing marker included
  * @param part chunks per file of thoughts
  * @param folds parts of the corpus for cross-fitting; 1: none
+ * @param teacherShare share of the warm start's documents in {@code raw-plus-teacher}
  * @param training one M-step
  * @param warmStart the training of the warm start
  * @param evaluation what is measured
@@ -42,6 +43,7 @@ public record EmPlan(
         int maxThought,
         int part,
         int folds,
+        double teacherShare,
         TrainPlan training,
         TrainPlan warmStart,
         RunConfig.Evaluation evaluation,
@@ -56,6 +58,7 @@ public record EmPlan(
         require(maxThought >= 1, "em.maxThought", maxThought, "at least 1");
         require(part >= 1, "em.part", part, "at least 1");
         require(folds >= 1, "em.folds", folds, "at least 1");
+        require(teacherShare > 0 && teacherShare < 1, "em.teacherShare", teacherShare, "between 0 and 1");
         if (folds > 1 && restart == Restart.CARRY) {
             throw new EngineException.InvalidConfig(
                     "em.folds: a model that is carried on has seen every fold; set em.restart=scratch");
@@ -108,6 +111,7 @@ public record EmPlan(
                 em.maxThought(),
                 em.part(),
                 em.folds(),
+                em.teacherShare(),
                 training(config.training()),
                 warmStart(config.training()),
                 config.evaluation(),

@@ -3,6 +3,7 @@ package subtext.em;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.stream.Stream;
 import subtext.data.Annotated;
 import subtext.data.Document;
 import subtext.data.View;
@@ -34,6 +35,11 @@ public record Material(
     public interface Truth {
         /** The true thought of a chunk. */
         Optional<Tokens> thought(String document, int chunk);
+
+        /** A document said otherwise, without thoughts; empty where it is not known how. */
+        default List<Document> paraphrases(String document) {
+            return List.of();
+        }
 
         /** Whether a thought is the true one. */
         default boolean isTrue(String document, int chunk, Tokens thought) {
@@ -74,6 +80,17 @@ public record Material(
                     .sum();
         }
         return 4 * tokens + 80 * objects;
+    }
+
+    /** The corpus and every other way of saying it, without thoughts; empty where none is known. */
+    public Optional<List<Annotated>> paraphrased() {
+        return truth.map(known -> corpus.stream()
+                        .flatMap(document -> known.paraphrases(document.id()).stream())
+                        .map(Annotated::raw)
+                        .toList())
+                .filter(others -> !others.isEmpty())
+                .map(others -> Stream.concat(corpus.stream().map(Annotated::raw), others.stream())
+                        .toList());
     }
 
     /** The corpus with its true thoughts, where they are known. */

@@ -107,6 +107,11 @@ final class Materials {
             }
 
             @Override
+            public List<Document> paraphrases(String document) {
+                return world.problem(document).paraphrases();
+            }
+
+            @Override
             public OptionalDouble accuracy(Completer model, boolean thinking) {
                 return OptionalDouble.of((thinking ? task.withThought(model) : task.withoutThought(model)).accuracy());
             }

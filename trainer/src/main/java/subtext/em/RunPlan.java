@@ -268,7 +268,7 @@ public record RunPlan(
                             model,
                             rates));
                 case "warm-step-match" -> {}
-                case "oracle" -> {
+                case "oracle", "raw-paraphrase" -> {
                     if (truth) {
                         stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
                     }

@@ -80,7 +80,7 @@ public final class ChainExperiment {
                 BASE,
                 "the method, K = 4, beside every baseline",
                 "baselines",
-                RunConfig.BASELINES.stream().map(b -> '"' + b + '"').collect(Collectors.joining(",", "[", "]"))));
+                RunConfig.USUAL_BASELINES.stream().map(b -> '"' + b + '"').collect(Collectors.joining(",", "[", "]"))));
         arms.add(Arm.of("k1", "nothing to choose from: no gain is expected", "em.samples", "1"));
         arms.add(Arm.of("k2", "does a second draw help?", "em.samples", "2"));
         arms.add(Arm.of("k8", "do more draws help?", "em.samples", "8"));
@@ -97,6 +97,24 @@ public final class ChainExperiment {
         arms.add(Arm.of("warm800", "a stronger warm start", "world.warmStart", "800"));
         arms.add(Arm.of("teacher10", "a teacher that slips in 1 thought of 10", "world.teacherErrors", "0.1"));
         arms.add(Arm.of("teacher30", "a teacher that slips in 3 thoughts of 10", "world.teacherErrors", "0.3"));
+        for (int percent : new int[] {10, 25, 75}) { // a half stands beside the base
+            arms.add(Arm.of(
+                    "mix" + percent,
+                    "raw text, " + percent + " % of the documents with a teacher's thoughts; no EM",
+                    "em.teacherShare",
+                    String.valueOf(percent / 100.0),
+                    "em.iterations",
+                    "0",
+                    "baselines",
+                    "[\"raw-plus-teacher\"]"));
+        }
+        arms.add(Arm.of(
+                "paraphrase",
+                "each document said in four ways, without thoughts",
+                "em.iterations",
+                "0",
+                "baselines",
+                "[\"raw-paraphrase\"]"));
         for (int times : new int[] {4, 16, 64}) {
             arms.add(Arm.of(
                     "raw" + times + "x",
@@ -287,7 +305,8 @@ public final class ChainExperiment {
                         em.contextChunks(),
                         em.maxThought(),
                         any.part(),
-                        any.folds()),
+                        any.folds(),
+                        any.teacherShare()),
                 config.evaluation(),
                 config.baselines(),
                 config.device(),

@@ -185,6 +185,7 @@ public record RunConfig(
      * @param part chunks per file of thoughts
      * @param folds more than 1: cross-fitting. A model that has not been trained on a document explains it: each iteration trains, beside
      *     its own model, one for each fold on the other folds
+     * @param teacherShare share of the documents of the baseline {@code raw-plus-teacher} that are the warm start's, above 0, below 1
      */
     public record Em(
             int iterations,
@@ -196,7 +197,8 @@ public record RunConfig(
             int contextChunks,
             int maxThought,
             int part,
-            int folds) {}
+            int folds,
+            double teacherShare) {}
 
     /**
      * @param elboSamples fresh draws per held-out chunk for the bounds
@@ -219,6 +221,16 @@ public record RunConfig(
 
     /** The names that {@code baselines} may hold. */
     public static final List<String> BASELINES = List.of(
+            "raw-token-match",
+            "raw-flop-match",
+            "raw-total-flop-match",
+            "raw-plus-teacher",
+            "raw-paraphrase",
+            "warm-step-match",
+            "oracle");
+
+    /** Those that stand beside a run if nothing else is said. Part of the settings of every run there is: it does not grow. */
+    public static final List<String> USUAL_BASELINES = List.of(
             "raw-token-match",
             "raw-flop-match",
             "raw-total-flop-match",
@@ -251,9 +263,9 @@ public record RunConfig(
                 new Training(
                         600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2, 0, 0,
                         true),
-                new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1),
+                new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1, 0.5),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
-                BASELINES,
+                USUAL_BASELINES,
                 new Device("best", 0, "f32", 0, "auto"),
                 Thresholds.DEFAULT);
     }

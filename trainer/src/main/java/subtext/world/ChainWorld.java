@@ -104,6 +104,22 @@ public final class ChainWorld {
         public Document document() {
             return new Document(id, List.of(new Chunk(question, false), new Chunk(answer, true)));
         }
+
+        /**
+         * The same said otherwise, without its thought: the start named after the rules, the readouts told last first, and both. The world
+         * has one name for each thing, so nothing is renamed.
+         */
+        public List<Document> paraphrases() {
+            Tokens startLast = Tokens.concat(question.slice(1, question.size()), question.slice(0, 1));
+            int[] backwards = IntStream.range(0, answer.size())
+                    .map(i -> answer.at(answer.size() - 1 - i))
+                    .toArray();
+            return List.of(
+                    new Document(id + "/1", List.of(new Chunk(startLast, false), new Chunk(answer, true))),
+                    new Document(id + "/2", List.of(new Chunk(question, false), new Chunk(Tokens.of(backwards), true))),
+                    new Document(
+                            id + "/3", List.of(new Chunk(startLast, false), new Chunk(Tokens.of(backwards), true))));
+        }
     }
 
     /**

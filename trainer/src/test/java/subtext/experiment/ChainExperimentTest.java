@@ -21,9 +21,11 @@ import subtext.em.EmSettings;
 import subtext.io.Digest;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
+import subtext.run.SelfDigest;
 import subtext.run.StopSignal;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /** The study in miniature: arms of a tiny network, stopped and taken up again; its statistics against figures made by hand. */
 class ChainExperimentTest {
@@ -33,7 +35,8 @@ class ChainExperimentTest {
             .with("seeds", "3,5")
             .with("training.steps", "5")
             .with("baselines", "[]");
-    private static final List<Arm> ARMS = ChainExperiment.named(List.of("k4", "k1", "folds2", "carry", "teacher30"));
+    private static final List<Arm> ARMS =
+            ChainExperiment.named(List.of("k4", "k1", "folds2", "carry", "teacher30", "mix25", "paraphrase"));
 
     @TempDir
     Path folder;
@@ -114,6 +117,40 @@ class ChainExperimentTest {
                 }))
                 .isInstanceOf(EngineException.InvalidInput.class)
                 .hasMessage("planted");
+    }
+
+    /** A folder begun before a setting was there is gone on with: what the file does not say is as it was then. */
+    @Test
+    void settingsThatAnOlderRunLacksAreTheirDefaults() throws IOException {
+        Arm base = ARMS.getFirst();
+        ChainExperiment experiment = new ChainExperiment(folder.resolve("old"), TINY, ARMS);
+        RunDirectory.open(experiment.run(base), false, base.over(TINY), Map.of())
+                .close();
+        Path file = experiment.run(base).resolve("run.json");
+        ObjectNode tree = (ObjectNode) JsonMapper.shared().readTree(Files.readString(file));
+        ((ObjectNode) tree.at("/config/em")).remove("teacherShare");
+        for (String key : List.of("priorGap", "heldOutWorse", "leaked")) {
+            ((ObjectNode) tree.at("/config/warnings")).remove(key);
+        }
+        tree.put("sha256", SelfDigest.EMPTY);
+        Files.writeString(file, SelfDigest.seal(JsonMapper.shared().writeValueAsString(tree)));
+        new ChainExperiment(folder.resolve("old"), TINY, ARMS);
+        assertThatThrownBy(() -> new ChainExperiment(folder.resolve("old"), TINY.with("em.teacherShare", "0.4"), ARMS))
+                .hasMessageContaining("em.teacherShare was 0.5, is 0.4");
+    }
+
+    /** The arms there were keep the settings they had, whatever baselines are added to the known ones. */
+    @Test
+    void theBaseKeepsItsBaselines() {
+        assertThat(ARMS.getFirst().over(ChainExperiment.settings()).baselines())
+                .containsExactly(
+                        "raw-token-match",
+                        "raw-flop-match",
+                        "raw-total-flop-match",
+                        "raw-plus-teacher",
+                        "warm-step-match",
+                        "oracle");
+        assertThat(RunConfig.chain().baselines()).doesNotContain("raw-paraphrase");
     }
 
     private static String report(Map<Long, double[]> accuracies, double oracle) {

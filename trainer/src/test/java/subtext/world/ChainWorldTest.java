@@ -232,6 +232,37 @@ class ChainWorldTest {
         assertThat(world.stepAccuracy(problem, problem.thought().slice(0, 3))).isEqualTo(0.5);
     }
 
+    /** The same rules, start and readouts in other orders, each way once, under names of their own. */
+    @Test
+    void paraphrasesSayTheSameOtherwise() {
+        ChainWorld.Problem problem = new ChainWorld(ChainWorld.Plan.chain16(3)).problem(ChainWorld.Split.TRAIN, 5);
+        var others = problem.paraphrases();
+        assertThat(others).hasSize(3);
+        java.util.Set<String> said = new java.util.HashSet<>();
+        said.add(problem.document().text().toString());
+        for (var other : others) {
+            assertThat(said.add(other.text().toString())).isTrue();
+            assertThat(other.id()).startsWith(problem.id() + "/");
+            for (int c = 0; c < 2; c++) {
+                assertThat(java.util.Arrays.stream(other.chunks().get(c).text().toArray())
+                                .sorted())
+                        .containsExactlyElementsOf(java.util.Arrays.stream(problem.document()
+                                        .chunks()
+                                        .get(c)
+                                        .text()
+                                        .toArray())
+                                .sorted()
+                                .boxed()
+                                .toList());
+            }
+            // the rules stay in their order, which is what they mean
+            var rules = problem.question().slice(1, problem.question().size());
+            var question = other.chunks().getFirst().text();
+            assertThat(java.util.List.of(question.slice(0, rules.size()), question.slice(1, question.size())))
+                    .contains(rules);
+        }
+    }
+
     @Test
     void impossiblePlansAreRefusedByField() {
         assertThatThrownBy(() -> new Plan(1, 8, 6, List.of(6), 0)).hasMessage("states: expected 2 to 4096, got 1");
