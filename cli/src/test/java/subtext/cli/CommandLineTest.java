@@ -109,6 +109,42 @@ class CommandLineTest {
         assertThat(folder.resolve("r")).doesNotExist();
     }
 
+    @Test
+    void recomputedActivationsTakeLessMemoryAndGiveTheSameModel() throws IOException {
+        String[] digests = new String[2];
+        long[] device = new long[2];
+        double[] flops = new double[2];
+        for (int i = 0; i < 2; i++) {
+            String[] train = {
+                "train",
+                "--preset",
+                "smoke",
+                "--set",
+                "model.layers=6",
+                "--set",
+                "training.microTokens=512",
+                "--set",
+                "device.slots=2",
+                "--run",
+                "@/" + i,
+                "--device",
+                "cpu",
+                "--set",
+                "device.recompute=" + (i == 1),
+                "--json"
+            };
+            JsonNode plan = run(Stream.concat(Stream.of(train), Stream.of("--dry-run"))
+                            .toArray(String[]::new))
+                    .json();
+            device[i] = plan.path("needs").path("device").asLong();
+            flops[i] = plan.path("stages").get(0).path("flops").asDouble();
+            digests[i] = run(train).json().path("sha256").asString();
+        }
+        assertThat(digests[1]).hasSize(64).isEqualTo(digests[0]);
+        assertThat(device[1]).isLessThan(device[0] * 9 / 10);
+        assertThat(flops[1] / flops[0]).isEqualTo(4.0 / 3, org.assertj.core.api.Assertions.within(1e-9));
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"em", "train"})
     void aRunThatDoesNotFitIsRefusedBeforeItStarts(String command) {

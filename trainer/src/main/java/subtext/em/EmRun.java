@@ -109,6 +109,7 @@ public final class EmRun {
                 plan.maxThought(),
                 config.device().slots(),
                 plan.samples(),
+                config.device().recompute(),
                 origin)) {
             metrics.accept(new EmEvent.RunStarted(
                     directory.root(),
@@ -174,7 +175,8 @@ public final class EmRun {
                     volume,
                     needs(settings, plan, device, sizes, held, RunPlan.disk(plan, sizes, volume)),
                     known,
-                    truth);
+                    truth,
+                    config.device().recompute());
         } catch (IOException e) {
             throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
         }
@@ -188,7 +190,7 @@ public final class EmRun {
             throws IOException {
         RunConfig.Device d = settings.config().device();
         return new RunPlan.Needs(
-                RunPlan.deviceBytes(device.backend(), options(d), sizes, type(d), plan, d.slots()),
+                RunPlan.deviceBytes(device.backend(), options(d), sizes, type(d), plan, d.slots(), d.recompute()),
                 device.info().freeBytes(),
                 RunPlan.heap(sizes, held),
                 Runtime.getRuntime().maxMemory(),

@@ -27,7 +27,7 @@ public final class Network implements AutoCloseable {
     /** A network that starts from scratch; see the other constructor. */
     public Network(
             Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
-        this(device, config, type, microTokens, maxThought, slots, samples, Optional.empty());
+        this(device, config, type, microTokens, maxThought, slots, samples, false, Optional.empty());
     }
 
     /**
@@ -35,6 +35,7 @@ public final class Network implements AutoCloseable {
      * @param maxThought most tokens of a thought
      * @param slots sequences drawn at once; 0: as many as are worth having
      * @param samples K, for the choice of the generator's room
+     * @param recompute whether activations are computed again in backward
      * @param origin the model whose weights are the initial ones
      */
     Network(
@@ -45,10 +46,12 @@ public final class Network implements AutoCloseable {
             int maxThought,
             int slots,
             int samples,
+            boolean recompute,
             Optional<Origin> origin) {
         this.origin = origin;
         int rows = Math.max(microTokens, config.context());
-        this.llama = Llama.open(device, config, type, Llama.Capacity.training(rows, rows));
+        Llama.Capacity capacity = Llama.Capacity.training(rows, rows);
+        this.llama = Llama.open(device, config, type, recompute ? capacity.withRecompute() : capacity);
         try {
             this.optimizer = new AdamW(llama);
             Generator.Limits limits = Generator.Limits.fit(llama, config.context(), maxThought, 1 << 20, samples);

@@ -152,7 +152,7 @@ public record RunPlan(
                 throw new EngineException.OutOfDeviceMemory(
                         "memory: the run needs " + bytes(device)
                                 + " for model, gradients, optimizer, activations and cache, " + bytes(deviceFree)
-                                + " are free; lower training.microTokens, device.slots or model.context, or take device.type=bf16");
+                                + " are free; lower training.microTokens, device.slots or model.context, or take device.recompute=true or device.type=bf16");
             }
             if (heap > heapLimit) {
                 throw new EngineException.OutOfDeviceMemory("memory: Java needs about " + bytes(heap)
@@ -196,7 +196,13 @@ public record RunPlan(
 
     /** What a network takes on a device of this kind, by building it on one that only counts. */
     static long deviceBytes(
-            Backend backend, DeviceOptions options, LlamaConfig sizes, DType type, EmPlan plan, int slots) {
+            Backend backend,
+            DeviceOptions options,
+            LlamaConfig sizes,
+            DType type,
+            EmPlan plan,
+            int slots,
+            boolean recompute) {
         try (Device counting = Device.planning(backend, options);
                 Network network = new Network(
                         counting,
@@ -205,14 +211,23 @@ public record RunPlan(
                         plan.training().microTokens(),
                         plan.maxThought(),
                         slots,
-                        plan.samples())) {
+                        plan.samples(),
+                        recompute,
+                        Optional.empty())) {
             return counting.allocatedBytes();
         }
     }
 
     /** The stages of a plan with their cost. */
     static RunPlan of(
-            EmPlan plan, LlamaConfig model, Volume volume, Needs needs, Optional<Rates> rates, boolean truth) {
+            EmPlan plan,
+            LlamaConfig model,
+            Volume volume,
+            Needs needs,
+            Optional<Rates> rates,
+            boolean truth,
+            boolean recompute) {
+        int passes = passes(recompute);
         List<Stage> stages = new ArrayList<>();
         double thought = Math.min(volume.thought() + 1, plan.maxThought());
         double keys = Math.min(
@@ -230,6 +245,7 @@ public record RunPlan(
                     training.steps(),
                     training.tokens(),
                     keys,
+                    passes,
                     model,
                     rates));
             if (i > 0 && i < plan.iterations() && plan.folds() > 1) {
@@ -238,6 +254,7 @@ public record RunPlan(
                         plan.folds() * training.steps(),
                         training.tokens(),
                         keys,
+                        passes,
                         model,
                         rates));
             }
@@ -250,14 +267,17 @@ public record RunPlan(
                     model,
                     rates));
         }
-        double before = stages.stream().mapToDouble(Stage::flops).sum();
+        // what is matched is the work itself: computing activations again does not count
+        double before = stages.stream()
+                .mapToDouble(stage -> stage.steps() > 0 ? stage.flops() * 3 / passes : stage.flops())
+                .sum();
         TrainPlan m = plan.training();
         for (String name : plan.baselines()) {
             String label = "baseline " + name;
             switch (name) {
                 case "raw-token-match" ->
                     stages.add(training(
-                            label, m.steps(), Math.max(1, m.tokens() * volume.rawShare()), keys, model, rates));
+                            label, m.steps(), Math.max(1, m.tokens() * volume.rawShare()), keys, passes, model, rates));
                 case "raw-total-flop-match" ->
                     stages.add(training(
                             label,
@@ -265,15 +285,16 @@ public record RunPlan(
                                     Integer.MAX_VALUE, Math.ceil(before / (3 * model.forwardFlops(keys) * m.tokens()))),
                             m.tokens(),
                             keys,
+                            passes,
                             model,
                             rates));
                 case "warm-step-match" -> {}
                 case "oracle", "raw-paraphrase" -> {
                     if (truth) {
-                        stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
+                        stages.add(training(label, m.steps(), m.tokens(), keys, passes, model, rates));
                     }
                 }
-                default -> stages.add(training(label, m.steps(), m.tokens(), keys, model, rates));
+                default -> stages.add(training(label, m.steps(), m.tokens(), keys, passes, model, rates));
             }
         }
         return new RunPlan(model, method(plan, volume), Optional.of(volume), needs, stages, rates);
@@ -312,7 +333,14 @@ public record RunPlan(
      * @param documents to train on
      * @param tokens in all of them
      */
-    static RunPlan training(TrainPlan plan, LlamaConfig model, int documents, long tokens, Needs needs, Rates rates) {
+    static RunPlan training(
+            TrainPlan plan,
+            LlamaConfig model,
+            int documents,
+            long tokens,
+            Needs needs,
+            Rates rates,
+            boolean recompute) {
         double keys = Math.min(model.context(), plan.documentMask() ? tokens / Math.max(1.0, documents) : 1e9) / 2;
         return new RunPlan(
                 model,
@@ -326,7 +354,8 @@ public record RunPlan(
                         (double) plan.steps() * plan.tokens() / Math.max(1, tokens))),
                 Optional.empty(),
                 needs,
-                List.of(training("training", plan.steps(), plan.tokens(), keys, model, Optional.of(rates))),
+                List.of(training(
+                        "training", plan.steps(), plan.tokens(), keys, passes(recompute), model, Optional.of(rates))),
                 Optional.of(rates));
     }
 
@@ -349,10 +378,15 @@ public record RunPlan(
         return HEAP_FLOOR + material + 16 * ParameterTable.of(model).size();
     }
 
+    /** Forward passes that a step costs: backward is two, and one more where activations are computed again. */
+    private static int passes(boolean recompute) {
+        return recompute ? 4 : 3;
+    }
+
     private static Stage training(
-            String name, int steps, double tokens, double keys, LlamaConfig model, Optional<Rates> rates) {
+            String name, int steps, double tokens, double keys, int passes, LlamaConfig model, Optional<Rates> rates) {
         double all = steps * tokens;
-        double flops = 3 * model.forwardFlops(keys) * all;
+        double flops = passes * model.forwardFlops(keys) * all;
         return new Stage(
                 name, steps, all, flops, rates.map(r -> flops / r.train()).orElse(Double.NaN));
     }

@@ -136,6 +136,7 @@ public final class TrainRun {
                     plan.maxThought(),
                     config.device().slots(),
                     plan.samples(),
+                    config.device().recompute(),
                     origin)) {
                 try (RunDirectory directory =
                         RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
@@ -196,7 +197,8 @@ public final class TrainRun {
                     documents.size(),
                     (long) (documents.size() * meanRows(documents, material, plan)),
                     needs(settings, plan, device, sizes, material),
-                    Rates.measured(device, sizes, EmRun.type(config.device())));
+                    Rates.measured(device, sizes, EmRun.type(config.device())),
+                    config.device().recompute());
         } catch (IOException e) {
             throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
         }

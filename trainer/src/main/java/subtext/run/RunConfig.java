@@ -216,8 +216,10 @@ public record RunConfig(
      * @param matmul matrix products: {@code own} kernels; {@code auto}, on CUDA own forward and cuBLASLt backward where it is found;
      *     {@code vendor}, on CUDA cuBLASLt throughout: log-probabilities then agree up to rounding only; {@code amx}, on the CPU own kernels
      *     for the processor's matrix unit, with bits of its own
+     * @param recompute whether training keeps of each layer only its input and computes the rest again in backward: a third more work, far
+     *     less memory; results do not depend on it
      */
-    public record Device(String backend, int threads, String type, int slots, String matmul) {}
+    public record Device(String backend, int threads, String type, int slots, String matmul, boolean recompute) {}
 
     /** The names that {@code baselines} may hold. */
     public static final List<String> BASELINES = List.of(
@@ -266,7 +268,7 @@ public record RunConfig(
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1, 0.5),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 USUAL_BASELINES,
-                new Device("best", 0, "f32", 0, "auto"),
+                new Device("best", 0, "f32", 0, "auto", false),
                 Thresholds.DEFAULT);
     }
 

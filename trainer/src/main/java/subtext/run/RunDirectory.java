@@ -201,6 +201,7 @@ public final class RunDirectory implements AutoCloseable {
         differences.removeIf(line -> line.startsWith("device.backend")
                 || line.startsWith("device.threads")
                 || line.startsWith("device.slots")
+                || line.startsWith("device.recompute")
                 || line.startsWith("warnings."));
         if (!differences.isEmpty()) {
             throw new EngineException.InvalidConfig("run: started with other settings: "
