@@ -220,7 +220,8 @@ public final class ExperimentReport {
                         "Accuracy by iteration is a mean over seeds; the last is given with its 95 % interval over seeds, and as difference")
                 .append(" from `")
                 .append(ChainExperiment.BASE)
-                .append("`, paired by seed. Bounds and log-likelihoods in nats per document.\n\n");
+                .append(
+                        "`, paired by seed; above: in how many seeds, and the one-sided sign test. Bounds and log-likelihoods in nats per document.\n\n");
         out.append(
                 "| arm | asks | accuracy by iteration | last | difference | above | ELBO_8 or -NLL | difference |\n");
         out.append("|---|---|---|---|---|---|---|---|\n");
@@ -237,8 +238,7 @@ public final class ExperimentReport {
                                     .map(ExperimentReport::interval)
                                     .orElse("–"),
                             accuracy.map(c -> signed(c.difference())).orElse("–"),
-                            accuracy.map(c -> c.wins() + " of " + c.difference().n())
-                                    .orElse("–"),
+                            accuracy.map(ExperimentReport::wins).orElse("–"),
                             mean(row, Path::lastBound)
                                     .map(ExperimentReport::interval)
                                     .orElse("–"),
@@ -263,6 +263,7 @@ public final class ExperimentReport {
             }
             out.append('\n');
         }
+        steps(out);
         trend().ifPresent(trend -> out.append("\nAccuracy at iteration 1 by K = ")
                 .append(trend.samples())
                 .append(": ")
@@ -288,6 +289,59 @@ public final class ExperimentReport {
         return out.toString();
     }
 
+    /** From iteration to iteration: in how many seeds accuracy rose. */
+    private void steps(StringBuilder out) {
+        int longest = rows.stream()
+                .flatMap(row -> row.bySeed().values().stream())
+                .mapToInt(path -> path.accuracy().size())
+                .max()
+                .orElse(0);
+        if (longest < 2) {
+            return;
+        }
+        out.append(
+                "\nSeeds whose accuracy rises from one iteration to the next, and the one-sided sign test:\n\n| arm |");
+        for (int t = 0; t + 1 < longest; t++) {
+            out.append(' ').append(t).append(" to ").append(t + 1).append(" |");
+        }
+        out.append("\n|---|").append("---|".repeat(longest - 1)).append('\n');
+        for (Row row : rows) {
+            if (row.bySeed().values().stream().noneMatch(path -> path.accuracy().size() > 1)) {
+                continue;
+            }
+            out.append("| ").append(row.name()).append(" |");
+            for (int t = 0; t + 1 < longest; t++) {
+                out.append(' ')
+                        .append(step(row, t).map(ExperimentReport::wins).orElse("–"))
+                        .append(" |");
+            }
+            out.append('\n');
+        }
+    }
+
+    /** Accuracy after an iteration against that before it, over the seeds that have both. */
+    private static Optional<PairedComparison> step(Row row, int before) {
+        List<Path> both = row.bySeed().values().stream()
+                .filter(path -> path.accuracy().size() > before + 1)
+                .filter(path -> !Double.isNaN(path.accuracy().get(before))
+                        && !Double.isNaN(path.accuracy().get(before + 1)))
+                .toList();
+        return both.isEmpty()
+                ? Optional.empty()
+                : Optional.of(PairedComparison.of(
+                        both.stream()
+                                .mapToDouble(path -> path.accuracy().get(before + 1))
+                                .toArray(),
+                        both.stream()
+                                .mapToDouble(path -> path.accuracy().get(before))
+                                .toArray()));
+    }
+
+    private static String wins(PairedComparison c) {
+        return String.format(
+                Locale.ROOT, "%d of %d, p = %.2g", c.wins(), c.wins() + c.losses() + c.ties(), c.signTest());
+    }
+
     /** The same as one JSON object; a value not measured is null. */
     public String toJson() {
         ObjectNode root = JSON.createObjectNode();
@@ -305,6 +359,15 @@ public final class ExperimentReport {
                 ArrayNode bound = one.putArray("bound");
                 path.bound().forEach(v -> bound.add(finite(v)));
             });
+            ArrayNode rises = node.putArray("rises");
+            for (int t = 0; step(row, t).isPresent(); t++) {
+                PairedComparison c = step(row, t).get();
+                rises.addObject()
+                        .put("from", t)
+                        .put("wins", c.wins())
+                        .put("losses", c.losses())
+                        .put("signTest", c.signTest());
+            }
             mean(row, Path::last).ifPresent(s -> put(node.putObject("accuracy"), s));
             mean(row, Path::lastBound).ifPresent(s -> put(node.putObject("bound"), s));
             against(row, Path::last)

@@ -197,6 +197,8 @@ class ChainExperimentTest {
         assertThat(carry.at("/boundDifference/mean").asDouble()).isEqualTo(-.2, within(1e-9));
         assertThat(arm(tree, "raw-token-match").at("/bound/mean").asDouble()).isEqualTo(-5.5);
         assertThat(arm(tree, "oracle (carry)").at("/accuracy/mean").asDouble()).isEqualTo(1);
+        assertThat(arm(tree, "k8").at("/rises/2/signTest").asDouble()).isEqualTo(.25, within(1e-12));
+        assertThat(arm(tree, "k1").at("/rises/1/losses").asInt()).isZero();
         assertThat(tree.at("/trend/samples").toString()).isEqualTo("[1,4,8]");
         assertThat(tree.at("/trend/accuracyAtIteration1/0").asDouble()).isEqualTo(.25, within(1e-12));
         // each seed in order: the one of 3! x 3! outcomes with the largest L
@@ -204,7 +206,10 @@ class ChainExperimentTest {
         assertThat(report.toMarkdown())
                 .contains(
                         "| carry | each M-step goes on from the last, instead of from scratch | 0.300 0.550 0.700 0.830 |")
-                .contains("| 1 of 2 |")
+                .contains("| 1 of 2, p = 0.75 |")
+                // both seeds rise, then stand or fall: 1/4, and of one that falls and a tie 1
+                .contains("| k8 | 2 of 2, p = 0.25 | 2 of 2, p = 0.25 | 2 of 2, p = 0.25 |")
+                .contains("| k1 | 0 of 2, p = 1.0 | 1 of 2, p = 0.50 | 1 of 2, p = 0.50 |")
                 .contains("not decided"); // of two seeds
         assertThatThrownBy(() -> ExperimentReport.of(Map.of())).isInstanceOf(EngineException.InvalidInput.class);
     }
