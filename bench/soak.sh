@@ -19,6 +19,8 @@ if stale; then
     touch "$jar"
 fi
 commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)
-# a heap of one size, touched at once: what then grows is native
-exec "$home/bin/java" -Xms192m -Xmx192m -XX:+AlwaysPreTouch -XX:+UseSerialGC --enable-native-access=ALL-UNNAMED -cp "$jar" \
+# a heap of one size, touched at once, so that what grows is native; softly held objects go at every collection and what is freed goes back to
+# the system, or memory would follow the clock; the Java machine counts its own, which is told apart
+exec "$home/bin/java" -Xms192m -Xmx192m -XX:+AlwaysPreTouch -XX:+UseSerialGC -XX:SoftRefLRUPolicyMSPerMB=0 \
+    -XX:TrimNativeHeapInterval=5000 -XX:NativeMemoryTracking=summary --enable-native-access=ALL-UNNAMED -cp "$jar" \
     subtext.bench.Soak --root "$root" --commit "$commit" "$@"

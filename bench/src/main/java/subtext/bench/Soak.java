@@ -14,7 +14,11 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import javax.management.JMException;
+import javax.management.ObjectName;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -88,6 +92,7 @@ public final class Soak implements Callable<Integer> {
      * @param control tokens per processor second of a step that does not change: how fast the machine was
      * @param resident bytes of memory held by the process
      * @param heap bytes of Java's heap in use after a collection
+     * @param machine bytes committed by the Java machine itself: heap, compiled code, classes, the compilers' rooms; 0 if it does not count them
      * @param device bytes that the library has allocated and not freed
      * @param files open file descriptors
      * @param model digest of the last model
@@ -100,6 +105,7 @@ public final class Soak implements Callable<Integer> {
             double control,
             long resident,
             long heap,
+            long machine,
             long device,
             long files,
             String model) {
@@ -201,12 +207,13 @@ public final class Soak implements Callable<Integer> {
                 rounds.add(round);
                 System.err.printf(
                         Locale.ROOT,
-                        "round %d after %.1f min: %,.0f tokens/s, %,.0f per processor second, resident %.1f MiB, heap %.2f, device %.1f, %d files%n",
+                        "round %d after %.1f min: %,.0f tokens/s, %,.0f per processor second, resident %.1f MiB, machine %.1f, heap %.2f, device %.1f, %d files%n",
                         rounds.size(),
                         round.at() / 60,
                         round.perWall(),
                         round.perCpu(),
                         round.resident() / MEBI,
+                        round.machine() / MEBI,
                         round.heap() / MEBI,
                         round.device() / MEBI,
                         round.files());
@@ -254,6 +261,7 @@ public final class Soak implements Callable<Integer> {
         }
         delete(folder);
         System.gc();
+        System.gc(); // what the first one found to be cleaned up goes with the second
         return new Round(
                 (System.nanoTime() - from) * 1e-9,
                 wallSeconds,
@@ -262,6 +270,7 @@ public final class Soak implements Callable<Integer> {
                 control.tokens / (control.cpu * 1e-9),
                 ProcessMemory.resident().orElse(0),
                 ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed(),
+                machine(),
                 device.allocatedBytes() + control.bytes(),
                 system.getOpenFileDescriptorCount(),
                 seed.iterations().getLast().model());
@@ -309,6 +318,23 @@ public final class Soak implements Callable<Integer> {
         @Override
         public void close() {
             work.close();
+        }
+    }
+
+    /** What {@code jcmd VM.native_memory} says is committed; 0 without {@code -XX:NativeMemoryTracking}. */
+    private static long machine() {
+        try {
+            String told = (String) ManagementFactory.getPlatformMBeanServer()
+                    .invoke(
+                            new ObjectName("com.sun.management:type=DiagnosticCommand"),
+                            "vmNativeMemory",
+                            new Object[] {new String[] {"summary"}},
+                            new String[] {String[].class.getName()});
+            Matcher total = Pattern.compile("Total: reserved=\\d+KB, committed=(\\d+)KB")
+                    .matcher(told);
+            return total.find() ? 1024 * Long.parseLong(total.group(1)) : 0;
+        } catch (JMException e) {
+            return 0;
         }
     }
 
@@ -370,6 +396,12 @@ public final class Soak implements Callable<Integer> {
         spread(md, "the same of the control", thirds(rounds, Round::control), false, broken);
         spread(md, "tokens per second of wall time", thirds(rounds, Round::perWall), false, broken);
         growth(md, "resident memory, MiB", thirds(rounds, r -> r.resident() / MEBI), GROWTH, broken);
+        growth(
+                md,
+                "committed by the Java machine itself, MiB",
+                thirds(rounds, r -> r.machine() / MEBI),
+                GROWTH,
+                broken);
         growth(md, "Java's heap after a collection, MiB", thirds(rounds, r -> r.heap() / MEBI), GROWTH, broken);
         growth(md, "allocated by the library, MiB", thirds(rounds, r -> r.device() / MEBI), 0, broken);
         growth(md, "open files", thirds(rounds, Round::files), 0, broken);
