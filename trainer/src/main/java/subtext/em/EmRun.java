@@ -261,8 +261,10 @@ public final class EmRun {
 
     /** Writes what is measured into the run's folder, and passes every event on. */
     private static final class Metrics implements Consumer<EmEvent> {
-        /** Steps between two lines of training metrics. */
+        /** Steps between two lines of training metrics, at most, and lines of a training, at least: enough to draw a curve. */
         private static final int EVERY = 50;
+
+        private static final int LINES = 20;
 
         private static final String HEAD =
                 "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
@@ -301,7 +303,8 @@ public final class EmRun {
                 case EmEvent.StageStarted e ->
                     line("stage", fields("seed", e.seed(), "stage", e.stage(), "done", e.done(), "total", e.total()));
                 case EmEvent.StepTrained e -> {
-                    if (e.step() % EVERY == 0 || e.step() == e.steps() || e.skipped()) {
+                    int every = Math.clamp(e.steps() / LINES, 1, EVERY);
+                    if (e.step() % every == 0 || e.step() == e.steps() || e.skipped()) {
                         line(
                                 "step",
                                 fields(

@@ -835,7 +835,7 @@ public final class HtmlReport {
             .thoughts{list-style:none;margin:0;padding:0}.thoughts li{display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline;padding:2px 0;font-size:13.5px}
             .chosen .thought{font-weight:600}.weight{position:relative;width:86px;font-variant-numeric:tabular-nums;text-align:right;padding-right:4px;
             border:1px solid var(--edge)}.weight i{position:absolute;left:0;top:0;bottom:0;background:var(--series-0);opacity:.28}
-            .logw{color:var(--quiet);width:92px;font-variant-numeric:tabular-nums}.thought{flex:1 1 220px;overflow-wrap:anywhere;font-family:ui-monospace,monospace}
+            .logw{color:var(--quiet);min-width:92px;white-space:nowrap;font-variant-numeric:tabular-nums}.thought{flex:1 1 220px;overflow-wrap:anywhere;font-family:ui-monospace,monospace}
             pre{overflow-x:auto;font-size:12.5px}
             """;
 }
