@@ -170,19 +170,30 @@ public final class Checkpoint {
     /**
      * Reads a checkpoint.
      *
-     * @throws EngineException.CorruptFile if a file is missing or its digest is not the recorded one
+     * @throws EngineException.CorruptFile if a file is missing, its digest is not the recorded one or a number in it not finite
      */
     public static Content read(Path checkpoint) throws IOException {
         verify(checkpoint);
         try (Safetensors tensors = Safetensors.open(checkpoint.resolve(TENSORS))) {
             return new Content(
                     JSON.readValue(Files.readString(checkpoint.resolve(STATE)), TrainState.class),
-                    tensors.floats("weights"),
-                    tensors.floats("m"),
-                    tensors.floats("v"));
+                    finite(checkpoint, tensors, "weights"),
+                    finite(checkpoint, tensors, "m"),
+                    finite(checkpoint, tensors, "v"));
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(checkpoint.resolve(STATE) + ": " + e.getOriginalMessage(), e);
         }
+    }
+
+    private static float[] finite(Path checkpoint, Safetensors tensors, String name) throws IOException {
+        float[] values = tensors.floats(name);
+        for (int i = 0; i < values.length; i++) {
+            if (!Float.isFinite(values[i])) {
+                throw new EngineException.CorruptFile(
+                        checkpoint.resolve(TENSORS) + ": " + name + " holds " + values[i] + " at element " + i);
+            }
+        }
+        return values;
     }
 
     /**
@@ -222,15 +233,34 @@ public final class Checkpoint {
         }
     }
 
-    /** Deletes a folder and what is in it; {@code COMPLETE} first, so that a half-deleted checkpoint is not taken for a whole one. */
+    /**
+     * Deletes a folder and what is in it. It loses its name first: what a kill leaves of it is not taken for a checkpoint, and is deleted with
+     * other leftovers.
+     */
     static void delete(Path folder) throws IOException {
-        Files.deleteIfExists(folder.resolve(COMPLETE));
+        String name = folder.getFileName().toString();
+        Path doomed =
+                name.startsWith(".") ? folder : folder.resolveSibling("." + name + ".deleted" + AtomicFiles.TEMPORARY);
+        try {
+            if (!doomed.equals(folder)) {
+                AtomicFiles.move(folder, doomed);
+            }
+            empty(doomed);
+        } catch (IOException e) {
+            if (Files.exists(doomed)) {
+                empty(doomed); // a fault that passes is not to leave anything
+            }
+            throw e;
+        }
+    }
+
+    private static void empty(Path folder) throws IOException {
         List<Path> inside;
         try (Stream<Path> entries = Files.walk(folder)) {
             inside = entries.sorted(Comparator.reverseOrder()).toList();
         }
         for (Path entry : inside) {
-            Files.delete(entry);
+            Files.deleteIfExists(entry);
         }
     }
 }

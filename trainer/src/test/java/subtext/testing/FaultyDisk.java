@@ -30,6 +30,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
@@ -82,6 +83,7 @@ public final class FaultyDisk extends FileSystemProvider {
     private Fault fault;
     private boolean full;
     private boolean crashed;
+    private Consumer<Path> observer = path -> {};
     private final Map<Object, Tracked> tracked = new HashMap<>();
     private final List<Entry> journal = new ArrayList<>();
 
@@ -122,6 +124,11 @@ public final class FaultyDisk extends FileSystemProvider {
         fault = what;
         full = false;
         crashed = false;
+    }
+
+    /** Told every operation's path just before it is done, on the thread that does it. */
+    public void observe(Consumer<Path> observer) {
+        this.observer = observer;
     }
 
     /** Operations so far. */
@@ -183,6 +190,7 @@ public final class FaultyDisk extends FileSystemProvider {
         if (crashed) {
             throw new Crash();
         }
+        observer.accept(path);
         boolean chosen = operations++ == at;
         if (full && kind != Kind.OTHER) {
             throw new FileSystemException(path.toString(), null, Fault.NO_SPACE.text);
