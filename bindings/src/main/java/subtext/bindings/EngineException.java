@@ -85,11 +85,14 @@ public abstract sealed class EngineException extends RuntimeException {
         }
     }
 
-    /** Training diverged. The message holds the step, where the batch came from and the last good checkpoint. */
-    public static final class NonFiniteLoss extends EngineException {
+    /**
+     * A number is not finite where it must be: training diverged, or memory is damaged. The message holds the step or the thought, the tensor
+     * where it was met first, and the last good checkpoint.
+     */
+    public static final class NonFinite extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        public NonFiniteLoss(String message) {
+        public NonFinite(String message) {
             super(message, null);
         }
     }

@@ -17,7 +17,7 @@ enum ExitCode {
     BAD_INPUT(3),
     /** Not enough memory or disk, no such device, a device that failed. */
     RESOURCES(4),
-    /** Training diverged. */
+    /** Training diverged, or a number is not finite where it must be. */
     NUMERIC(5),
     /** {@code verify} found something wrong. */
     VERIFICATION(7),
@@ -56,7 +56,7 @@ enum ExitCode {
             case EngineException.BackendUnavailable e -> RESOURCES;
             case EngineException.OutOfDeviceMemory e -> RESOURCES;
             case EngineException.NativeCall e -> RESOURCES;
-            case EngineException.NonFiniteLoss e -> NUMERIC;
+            case EngineException.NonFinite e -> NUMERIC;
             case EngineException.Stopped e -> RESUMABLE;
         };
     }

@@ -163,6 +163,28 @@ class CommandLineTest {
         assertThat(folder.resolve("r")).doesNotExist();
     }
 
+    /** The weights are ruined by the first update, which the second step meets: where, at which step, and nothing was saved. */
+    @Test
+    void aTrainingThatDivergesEndsWithFive() {
+        Outcome outcome = run(
+                "em",
+                "--preset",
+                "smoke",
+                "--run",
+                "@/r",
+                "--device",
+                "cpu",
+                "--set",
+                "training.learningRate=1e38",
+                "--set",
+                "training.warmup=0");
+        assertThat(outcome.code()).as(outcome.err()).isEqualTo(5);
+        assertThat(outcome.err().lines().toList().getLast())
+                .matches("subtext: step 2: (weight|output|first moment|second moment) of .* is not finite: .*")
+                .contains("the last checkpoint is none", "lower training.learningRate");
+        assertThat(outcome.out()).isEmpty();
+    }
+
     @Test
     void everyCommandHasHelpWithExamples() {
         for (String command : List.of(

@@ -224,6 +224,11 @@ public final class Generator implements AutoCloseable {
         }
     }
 
+    /** The first tensor of the model that holds a number which is not finite; downloads it all, for draws that failed. */
+    public Optional<String> nonFiniteWeight() {
+        return llama.table().nonFinite(llama.download());
+    }
+
     /** A generator for a model, which must outlive it. */
     public Generator(Llama llama, Limits limits) {
         this(llama, limits, llama.device().backend() == Backend.CPU ? 4 : 16);

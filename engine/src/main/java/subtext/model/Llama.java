@@ -253,6 +253,42 @@ public final class Llama implements AutoCloseable {
                 : device.downloadFloats(weights.flat());
     }
 
+    /**
+     * Where the forward pass over a batch first gives a number that is not finite: {@code output of layer 3, attention}. Goes through the
+     * pass once more and looks at everything, for a pass that failed.
+     */
+    public Optional<String> nonFinite(PackedBatch batch) {
+        Activations.Batch rows = stage(batch, 0);
+        k.embeddingForward(rows.x(0), w.embedding(), rows.token());
+        if (!finite(rows.x(0))) {
+            return Optional.of("output of embed_tokens");
+        }
+        for (int i = 0; i < config.layers(); i++) {
+            block(i, rows);
+            if (capacity.gradients() && !finite(rows.feedForward(i).x())) {
+                return Optional.of("output of layer " + i + ", attention");
+            }
+            if (!finite(rows.x(i + 1))) {
+                return Optional.of("output of layer " + i + ", mlp");
+            }
+        }
+        for (double logProb : logProbs(batch)) {
+            if (!Double.isFinite(logProb)) {
+                return Optional.of("log-probabilities of the output");
+            }
+        }
+        return Optional.empty();
+    }
+
+    private boolean finite(Tensor tensor) {
+        for (double value : device.downloadDoubles(tensor)) {
+            if (!Double.isFinite(value)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /** Clears the gradients. */
     public void zeroGradients() {
         device.zero(gradients().flat());

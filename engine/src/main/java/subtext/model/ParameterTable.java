@@ -1,9 +1,13 @@
 package subtext.model;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import subtext.bindings.Shape;
 
 /**
@@ -45,9 +49,28 @@ public final class ParameterTable {
      * @param offset first element in the flat array
      */
     public record Slice(String name, List<Long> shape, long offset) {
+        private static final Pattern LAYER = Pattern.compile("model\\.layers\\.(\\d+)\\.(.*)");
+
         /** Number of elements. */
         public long size() {
             return shape.stream().reduce(1L, Math::multiplyExact);
+        }
+
+        /** The name for a person: {@code layer 3, mlp.down_proj}, {@code embed_tokens}. */
+        public String place() {
+            String plain = name.replaceFirst("\\.weight$", "");
+            Matcher layer = LAYER.matcher(plain);
+            return layer.matches()
+                    ? "layer " + layer.group(1) + ", " + layer.group(2)
+                    : plain.replaceFirst("^model\\.", "");
+        }
+
+        /** Blocks above it: 0 for the output and the last norm, more than all layers for the embedding. */
+        private int depth(int layers) {
+            Matcher layer = LAYER.matcher(name);
+            return layer.matches()
+                    ? layers - Integer.parseInt(layer.group(1))
+                    : name.startsWith("model.embed_tokens") ? layers + 1 : 0;
         }
     }
 
@@ -150,6 +173,25 @@ public final class ParameterTable {
     /** Elements [0, decayed) are matrices and decay; [decayed, size) are norms and biases and do not. */
     public long decayed() {
         return decayed;
+    }
+
+    /**
+     * The first tensor of a flat array that holds a number which is not finite, from the output down to the embedding as in backward, where
+     * such a number is handed on downwards; such as {@code layer 3, mlp.down_proj}. Empty if all are finite.
+     */
+    public Optional<String> nonFinite(float[] flat) {
+        List<Slice> downwards = slices.stream()
+                .sorted(Comparator.comparingInt((Slice slice) -> slice.depth(config.layers()))
+                        .thenComparing(Comparator.comparingLong(Slice::offset).reversed()))
+                .toList();
+        for (Slice slice : downwards) {
+            for (long i = slice.offset(); i < slice.offset() + slice.size(); i++) {
+                if (!Float.isFinite(flat[(int) i])) {
+                    return Optional.of(slice.place());
+                }
+            }
+        }
+        return Optional.empty();
     }
 
     private void add(String name, double std, long rows, long columns) {

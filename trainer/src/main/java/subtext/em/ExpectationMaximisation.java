@@ -395,7 +395,12 @@ public final class ExpectationMaximisation {
                     loaded = true;
                 }
                 long from = System.nanoTime();
-                drawn = explain(eStep, questions, proposers);
+                try {
+                    drawn = explain(eStep, questions, proposers);
+                } catch (EngineException.NonFinite e) {
+                    throw new EngineException.NonFinite(
+                            "E-step of iteration " + i + ", part " + (p + 1) + " of " + parts + ": " + e.getMessage());
+                }
                 double seconds = (System.nanoTime() - from) * 1e-9;
                 if (p == 0) {
                     checkSampler(i, questions, drawn, proposers);

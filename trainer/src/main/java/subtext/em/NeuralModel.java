@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.stream.IntStream;
+import subtext.bindings.EngineException;
 import subtext.data.SequenceBuilder;
 import subtext.evaluate.Completer;
 import subtext.generate.Generator;
@@ -44,7 +45,14 @@ public final class NeuralModel implements LatentModel, Completer {
 
     @Override
     public List<List<Sample>> drawPosterior(List<Question> questions, int samples, long key) {
-        return generator.draw(prompts(questions, samples, key), Sampling.exact(control.endLatent(), maxThought));
+        List<List<Sample>> drawn =
+                generator.draw(prompts(questions, samples, key), Sampling.exact(control.endLatent(), maxThought));
+        for (int i = 0; i < questions.size(); i++) {
+            for (int k = 0; k < samples; k++) {
+                requireFinite("log q", drawn.get(i).get(k).logQ(), k, questions.get(i));
+            }
+        }
+        return drawn;
     }
 
     private List<Prompt> prompts(List<Question> questions, int samples, long key) {
@@ -76,11 +84,32 @@ public final class NeuralModel implements LatentModel, Completer {
                 (i, drawn) -> request(
                         questions.get(i),
                         drawn.stream().map(LatentModel::thought).toList()));
-        return scored.stream()
-                .map(one -> new Explained(
-                        one.samples(),
-                        joint(one.samples().stream().map(LatentModel::thought).toList(), one.scores())))
-                .toList();
+        List<Explained> explained = new ArrayList<>();
+        for (int i = 0; i < questions.size(); i++) {
+            Generator.Scored one = scored.get(i);
+            List<JointScore> joint =
+                    joint(one.samples().stream().map(LatentModel::thought).toList(), one.scores());
+            for (int k = 0; k < samples; k++) {
+                requireFinite("log q", one.samples().get(k).logQ(), k, questions.get(i));
+                requireFinite("log p", joint.get(k).logJoint(), k, questions.get(i));
+            }
+            explained.add(new Explained(one.samples(), joint));
+        }
+        return explained;
+    }
+
+    /** A weight of a number that is not finite would choose any thought, or none. */
+    private void requireFinite(String what, double logProb, int k, Question question) {
+        if (!Double.isFinite(logProb)) {
+            throw new EngineException.NonFinite(
+                    what + " of thought " + k + " of chunk " + question.chunk() + " of document "
+                            + question.document() + " is " + logProb
+                            + generator
+                                    .nonFiniteWeight()
+                                    .map(place -> ": weight of " + place + " is not finite")
+                                    .orElse(": the model's weights are finite, its logits are not")
+                            + "; nothing of this part is saved");
+        }
     }
 
     @Override
@@ -105,6 +134,9 @@ public final class NeuralModel implements LatentModel, Completer {
         List<List<JointScore>> joint = new ArrayList<>();
         for (int i = 0; i < questions.size(); i++) {
             joint.add(joint(latents.get(i), scored.get(i)));
+            for (int k = 0; k < latents.get(i).size(); k++) {
+                requireFinite("log p", joint.get(i).get(k).logJoint(), k, questions.get(i));
+            }
         }
         return joint;
     }

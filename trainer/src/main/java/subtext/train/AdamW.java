@@ -1,5 +1,7 @@
 package subtext.train;
 
+import java.util.List;
+import java.util.Optional;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.Kernels;
@@ -133,6 +135,31 @@ public final class AdamW implements AutoCloseable {
 
     float[] secondMoment() {
         return device.downloadFloats(v);
+    }
+
+    /**
+     * Where a number of the optimizer's or the model's is not finite, and of what: {@code second moment of layer 3, mlp.down_proj}. Downloads
+     * everything, for a step that failed.
+     */
+    Optional<String> nonFiniteState() {
+        return nonFinite("first moment", m)
+                .or(() -> nonFinite("second moment", v))
+                .or(() -> nonFinite("weight", master))
+                .or(() -> nonFinite("weight", model.weights().flat()));
+    }
+
+    /** The same of the gradients. */
+    Optional<String> nonFiniteGradient() {
+        return nonFinite("gradient", model.gradients().flat());
+    }
+
+    /** Both moments. */
+    List<Tensor> moments() {
+        return List.of(m, v);
+    }
+
+    private Optional<String> nonFinite(String what, Tensor flat) {
+        return model.table().nonFinite(device.downloadFloats(flat)).map(place -> what + " of " + place);
     }
 
     /** Frees the moments. */

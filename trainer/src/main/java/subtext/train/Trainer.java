@@ -13,6 +13,7 @@ import subtext.data.Cursor;
 import subtext.data.Sequence;
 import subtext.model.Llama;
 import subtext.model.PackedBatch;
+import subtext.model.ParameterTable;
 import subtext.run.StopSignal;
 
 /**
@@ -65,7 +66,8 @@ public final class Trainer {
      * @param stopping early stopping, if wanted
      * @param listener told what happens
      * @throws EngineException.Stopped if it was asked for; a checkpoint of the last step is then written
-     * @throws EngineException.NonFiniteLoss if loss or gradient is not finite; the weights are then as before the step
+     * @throws EngineException.NonFinite if loss, gradient, learning rate or what would be saved is not finite, naming the
+     *     place; no update is made then and nothing saved
      */
     public Result train(
             TrainPlan plan,
@@ -104,11 +106,7 @@ public final class Trainer {
             boolean due = plan.checkpointEvery() > 0 && state.step() % plan.checkpointEvery() == 0;
             boolean asked = stop.requested().isPresent() && state.step() < plan.steps();
             if (due || measured || asked || state.step() == plan.steps()) {
-                Path written = Checkpoint.write(
-                        folder,
-                        new Checkpoint.Content(
-                                state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment()),
-                        plan.keep());
+                Path written = Checkpoint.write(folder, content(state, folder, saved), plan.keep());
                 saved = state.step();
                 listener.accept(new TrainEvent.Saved(saved, written));
             }
@@ -137,15 +135,15 @@ public final class Trainer {
         }
         double loss = sum / batch.weight();
         double norm = optimizer.gradientNorm();
-        if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
-            throw new EngineException.NonFiniteLoss("step " + (state.step() + 1) + ": loss " + loss + ", gradient norm "
-                    + norm
-                    + " in the batch at " + state.cursor() + "; the weights are unchanged, the last checkpoint is "
-                    + (saved < 0 ? "none" : folder.resolve(String.format("step-%06d", saved)))
+        double learningRate = plan.schedule().at(state.step());
+        if (!Double.isFinite(loss) || !Double.isFinite(norm) || !Double.isFinite(learningRate)) {
+            throw new EngineException.NonFinite("step " + (state.step() + 1) + ": "
+                    + culprit(batch, loss, learningRate) + " is not finite: loss " + loss + ", gradient norm " + norm
+                    + " in the batch at " + state.cursor() + "; the weights are unchanged"
+                    + lastCheckpoint(folder, saved)
                     + "; try a lower training.learningRate or more training.warmup");
         }
         boolean spike = plan.spike() > 0 && state.updates() >= SPIKE_HISTORY && norm > plan.spike() * state.meanNorm();
-        double learningRate = plan.schedule().at(state.step());
         if (!spike) {
             double scale = plan.clip() > 0 && norm > plan.clip() ? plan.clip() / norm : 1;
             optimizer.update(scale, learningRate, plan.adamw(), state.updates() + 1);
@@ -170,6 +168,44 @@ public final class Trainer {
         return after;
     }
 
+    private static String lastCheckpoint(Path folder, int saved) {
+        return ", the last checkpoint is " + (saved < 0 ? "none" : folder.resolve(String.format("step-%06d", saved)));
+    }
+
+    /** Where what made a step fail was met first: in what the step began with, else on its way forward, else on its way back. */
+    private String culprit(Packed batch, double loss, double learningRate) {
+        if (!Double.isFinite(learningRate)) {
+            return "the learning rate (" + learningRate + ")";
+        }
+        if (batch.weight() == 0 || !Double.isFinite(batch.weight())) {
+            return "the sum of the loss's weights (" + batch.weight() + "), or one over it,";
+        }
+        Optional<String> place = optimizer.nonFiniteState();
+        if (!Double.isFinite(loss)) {
+            for (PackedBatch micro : batch.micro()) {
+                place = place.or(() -> model.nonFinite(micro));
+            }
+        }
+        return place.or(optimizer::nonFiniteGradient).orElse("the loss's sum or the norm of the gradients");
+    }
+
+    /** Everything of a training as it is to be saved; refused if a number in it is not finite. */
+    private Checkpoint.Content content(TrainState state, Path folder, int saved) {
+        Checkpoint.Content content =
+                new Checkpoint.Content(state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment());
+        ParameterTable table = model.table();
+        table.nonFinite(content.firstMoment())
+                .map(place -> "first moment of " + place)
+                .or(() -> table.nonFinite(content.secondMoment()).map(place -> "second moment of " + place))
+                .or(() -> table.nonFinite(content.weights()).map(place -> "weight of " + place))
+                .ifPresent(place -> {
+                    throw new EngineException.NonFinite("step " + state.step() + ": " + place
+                            + " is not finite; this step is not saved" + lastCheckpoint(folder, saved)
+                            + "; try a lower training.learningRate or more training.warmup");
+                });
+        return content;
+    }
+
     private boolean exhausted(TrainState state, Optional<EarlyStopping> stopping) {
         return stopping.isPresent()
                 && state.bestStep() > 0
@@ -182,6 +218,14 @@ public final class Trainer {
             TrainPlan plan, TrainState state, EarlyStopping stopping, Path folder, Consumer<TrainEvent> listener)
             throws IOException {
         double loss = loss(stopping.development(), plan.microTokens());
+        if (!Double.isFinite(loss)) {
+            throw new EngineException.NonFinite("step " + state.step() + ": the development loss is " + loss
+                    + optimizer
+                            .nonFiniteState()
+                            .map(place -> ": " + place + " is not finite")
+                            .orElse("")
+                    + "; this step is not saved; try a lower training.learningRate or more training.warmup");
+        }
         boolean best = loss < state.bestLoss();
         listener.accept(new TrainEvent.Development(state.step(), loss, best));
         if (!best) {

@@ -273,7 +273,7 @@ class TrainerTest {
         broken[(int) model.table().entry("layers.0.attention.qkv").offset()] = Float.NaN;
         assertThatThrownBy(() -> new Trainer(model, optimizer)
                         .train(plan(3, 128), loader(), broken, folder.resolve("nan"), Optional.empty(), event -> {}))
-                .isInstanceOf(EngineException.NonFiniteLoss.class)
+                .isInstanceOf(EngineException.NonFinite.class)
                 .hasMessageContaining("step 1")
                 .hasMessageContaining("learningRate");
         assertThat(optimizer.weights()).isEqualTo(broken);
