@@ -15,6 +15,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.EngineException;
+import subtext.data.Prepare;
+import subtext.data.Prepared;
 import subtext.random.Draws;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
@@ -74,8 +76,23 @@ class DamageTest {
                         "tokenizer.json",
                         "generation_config.json",
                         "result.json",
+                        "shown.json",
+                        "report.html",
                         "part-#.jsonl");
-        List<Path> files = List.copyOf(kinds.values());
+        int found = damage(
+                List.copyOf(kinds.values()),
+                count,
+                () -> RunDirectory.verify(root, path -> {}).problems());
+        System.out.printf("%d cases over %d kinds of file of a run: all found and named%n", found, kinds.size());
+    }
+
+    @FunctionalInterface
+    private interface Verify {
+        List<String> problems() throws IOException;
+    }
+
+    /** Damages the files in turn: three bits, then a cut. */
+    private static int damage(List<Path> files, int count, Verify verify) throws IOException {
         Draws draws = new Draws(6);
         for (int i = 0; i < count; i++) {
             Path file = files.get(i % files.size());
@@ -87,17 +104,56 @@ class DamageTest {
                 damaged = whole.clone();
                 damaged[draws.below(whole.length)] ^= (byte) (1 << draws.below(8));
             }
-            Files.write(file, damaged);
-            assertThat(RunDirectory.verify(root, path -> {}).problems())
+            replace(file, damaged);
+            assertThat(verify.problems())
                     .as("case %d: %s, %d bytes of %d", i, file, damaged.length, whole.length)
                     .isNotEmpty()
                     // a digest that was changed is found where it is compared: the line names the file and the list
                     .anyMatch(problem -> problem.startsWith(file.getParent().toString())
                             && problem.contains(file.getFileName().toString()));
-            Files.write(file, whole);
+            replace(file, whole);
         }
-        assertThat(RunDirectory.verify(root, path -> {}).problems()).isEmpty();
-        System.out.printf("%d cases over %d kinds of file: all found and named%n", count, files.size());
+        assertThat(verify.problems()).isEmpty();
+        return count;
+    }
+
+    /** A new file, not new content: shards are mapped. */
+    private static void replace(Path file, byte[] bytes) throws IOException {
+        Files.delete(file);
+        Files.write(file, bytes);
+    }
+
+    private void damageShards(int count) throws IOException {
+        Path corpus = folder.resolve("corpus.jsonl");
+        StringBuilder lines = new StringBuilder();
+        for (int i = 0; i < 120; i++) {
+            lines.append("{\"text\": \"Document %d says that %d and %d are %d. It ends here.\"}\n"
+                    .formatted(i, i, i + 1, 2 * i + 1));
+        }
+        Files.writeString(corpus, lines);
+        Path out = folder.resolve("shards");
+        PrepareRun.start(
+                RunConfig.preset("chain").with("corpus.path", corpus.toString()).with("corpus.vocabulary", "300"),
+                out,
+                Prepare.Duplicates.EXACT,
+                0.2,
+                progress -> {});
+        Map<String, Path> kinds = kinds(out);
+        kinds.values().removeIf(file -> file.endsWith(".lock"));
+        assertThat(kinds.values().stream().map(file -> out.relativize(file).toString()))
+                .containsExactlyInAnyOrder(
+                        "plan.json",
+                        "prepared.json",
+                        "tokenizer.json",
+                        // one kind; each of its bytes is looked at in PrepareTest
+                        "held-out/shard-00000.tok");
+        int found = damage(List.copyOf(kinds.values()), count, () -> Prepared.verify(out));
+        System.out.printf("%d cases over %d kinds of file of shards: all found and named%n", found, kinds.size());
+    }
+
+    @Test
+    void damageOfShardsIsFoundAndNamed() throws IOException {
+        damageShards(80);
     }
 
     @Test
@@ -109,6 +165,7 @@ class DamageTest {
     @Test
     void twoThousandDamagesAreFoundAndNamed() throws IOException {
         damage(2000);
+        damageShards(400);
     }
 
     /** The page of a finished run may be written anew, by a newer version with other words; what else is damaged is found as before. */
