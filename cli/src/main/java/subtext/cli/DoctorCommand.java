@@ -22,6 +22,7 @@ import subtext.bindings.DeviceInfo;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
 import subtext.bindings.Matmul;
+import subtext.engine.SelfTest;
 import tools.jackson.databind.json.JsonMapper;
 
 /** What was found on this machine, what will be used and why, and whether it computes right. */

@@ -17,6 +17,7 @@ import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
 import subtext.bindings.Matmul;
+import subtext.engine.SelfTest;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.report.HtmlReport;
@@ -50,6 +51,7 @@ public final class EmRun {
         }
         DType type = type(config.device());
         try (Device device = open(config.device())) {
+            SelfTest.require(device); // no weights and no thoughts by kernels that compute wrong
             Optional<Origin> origin = Origin.of(config);
             // the first documents before the folder: a corpus with a fault must not leave a run behind
             List<String> notices = new ArrayList<>();

@@ -19,6 +19,7 @@ import subtext.data.Document;
 import subtext.data.SequenceBuilder;
 import subtext.data.Template;
 import subtext.data.View;
+import subtext.engine.SelfTest;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.random.Philox;
@@ -119,6 +120,7 @@ public final class TrainRun {
         Optional<Origin> origin = Origin.of(config);
         Material material = material(config, seeds, on, origin, notices::add);
         try (Device device = EmRun.open(config.device())) {
+            SelfTest.require(device); // no weights and no thoughts by kernels that compute wrong
             LlamaConfig sizes = EmRun.sizes(config, origin, material);
             needs(settings, plan, device, sizes, material).requireFit(settings.run());
             listener.accept(new EmEvent.RunStarted(
