@@ -146,7 +146,12 @@ public final class Cpu implements Callable<Integer> {
             tree.put("noise", noise.describe());
             tree.put("ceilings", limits);
             tree.put("limits", limits.describe(n));
-            write(folder, part, tree);
+            String models =
+                    String.join(",", shapes.stream().map(ModelShape::label).toList());
+            if (!models.isEmpty()) {
+                tree.put("title", tree.get("title") + " (" + models + ")");
+            }
+            write(folder, part, models, tree);
         }
         return 0;
     }
@@ -186,18 +191,26 @@ public final class Cpu implements Callable<Integer> {
         }
     }
 
-    /** Puts the section into cpu.json and writes the pages again. */
-    private static void write(Path folder, Part part, Map<String, Object> tree) throws IOException {
+    /** Puts the section into cpu.json and writes the pages again. A part of some models stands beside the others; the whole part replaces all. */
+    private static void write(Path folder, Part part, String models, Map<String, Object> tree) throws IOException {
         Files.createDirectories(folder);
         Path file = folder.resolve("cpu.json");
         Map<String, Object> all = new LinkedHashMap<>();
         JsonNode known = Files.exists(file) ? JSON.readTree(Files.readString(file)) : JSON.createObjectNode();
         for (Part one : Part.values()) {
             String name = one.name().toLowerCase(Locale.ROOT);
-            if (one == part) {
-                all.put(name, JSON.valueToTree(tree));
-            } else if (known.has(name)) {
+            String own = models.isEmpty() ? name : name + " " + models;
+            boolean replaced = one == part && models.isEmpty();
+            if (known.has(name) && !replaced) {
                 all.put(name, known.get(name));
+            }
+            for (String key : known.propertyNames()) {
+                if (key.startsWith(name + " ") && !replaced) {
+                    all.put(key, known.get(key));
+                }
+            }
+            if (one == part) {
+                all.put(own, JSON.valueToTree(tree));
             }
         }
         Files.writeString(file, JSON.writeValueAsString(all) + "\n");
@@ -206,7 +219,7 @@ public final class Cpu implements Callable<Integer> {
                         + " does the same work once, in an order that rotates. Figures are medians over the rounds; a ratio is the median of the"
                         + " rounds' ratios. All values of all rounds are in `cpu.json`. How to get the peers: `bench/peers/README.md`.\n");
         all.forEach((name, section) -> {
-            if (!name.equals("roofline")) {
+            if (!name.startsWith("roofline")) {
                 page.append(markdown((JsonNode) section));
             }
         });
@@ -214,12 +227,15 @@ public final class Cpu implements Callable<Integer> {
             page.append("\n![Time against size](cpu-scaling.svg)\n");
         }
         Files.writeString(folder.resolve("cpu.md"), page);
-        if (all.containsKey("roofline")) {
+        StringBuilder roofline = new StringBuilder();
+        all.forEach(
+                (name, section) -> roofline.append(name.startsWith("roofline") ? markdown((JsonNode) section) : ""));
+        if (!roofline.isEmpty()) {
             Files.writeString(
                     folder.resolve("roofline.md"),
                     "# Where each kernel stands\n\nWritten by `bench/cpu.sh roofline`. Each kernel was held against a reference in double"
                             + " precision first.\n\n![Kernels under their ceilings](roofline.svg)\n"
-                            + markdown((JsonNode) all.get("roofline")));
+                            + roofline);
         }
     }
 
