@@ -63,7 +63,6 @@ final class MatmulPart {
         double logs = 0;
         double worstUnit = Double.POSITIVE_INFINITY;
         double logsUnit = 0;
-        double share = 0;
         for (Product product : products) {
             for (Layout layout : Layout.values()) {
                 double[] ratios = measure(section, product, layout, units, libraries, threads, rounds);
