@@ -83,10 +83,14 @@ public final class Ceilings {
         }
     }
 
-    /** GFLOP/s of multiply-adds from registers. */
+    /** GFLOP/s of multiply-adds from registers: the best of five tries, since others may have a processor for a moment. */
     public double fma(int threads) {
         try {
-            return (double) fma.invokeExact(threads, 0.3) * 1e-9;
+            double best = 0;
+            for (int i = 0; i < 5; i++) {
+                best = Math.max(best, (double) fma.invokeExact(threads, 0.1) * 1e-9);
+            }
+            return best;
         } catch (Throwable e) {
             throw new IllegalStateException(e);
         }
