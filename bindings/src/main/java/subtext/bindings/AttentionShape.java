@@ -11,6 +11,11 @@ package subtext.bindings;
  */
 public record AttentionShape(long heads, long kvHeads, long headDim, double scale, long window) {
 
+    /**
+     * Checks what every kernel relies on.
+     *
+     * @throws IllegalArgumentException unless Hkv divides H, D is even and at least 2, and the window is not negative
+     */
     public AttentionShape {
         if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0) {
             throw new IllegalArgumentException("heads must be a multiple of kvHeads, got " + heads + " and " + kvHeads);

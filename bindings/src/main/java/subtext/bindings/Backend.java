@@ -4,7 +4,9 @@ import java.util.Optional;
 
 /** Which library computes. A device is one of these plus an ordinal. */
 public enum Backend {
+    /** The processor: AVX-512, AVX2 or portable code, chosen when the library starts. */
     CPU("libsubtext_cpu.so"),
+    /** One NVIDIA GPU. */
     CUDA("libsubtext_cuda.so"),
     /** The CUDA sources on the emulator, for tests: never packed into a jar, found through an explicit path only. */
     CUDA_EMULATED("libsubtext_cuda_emulated.so");

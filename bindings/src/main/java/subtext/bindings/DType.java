@@ -5,10 +5,15 @@ package subtext.bindings;
  * {@link Kernels#sample}, no kernel takes it as its {@code dtype}.
  */
 public enum DType {
+    /** IEEE single precision: weights, activations and all statistics beside {@link #BF16}. */
     F32(0, 4),
+    /** The upper half of an {@link #F32}: weights and activations; sums are taken in f32. */
     BF16(1, 2),
+    /** Signed 32 bits: token ids, positions, lengths and slots. */
     I32(2, 4),
+    /** IEEE double precision. */
     F64(3, 8),
+    /** 64 bits, as they are. */
     I64(-1, 8);
 
     private final int code;

@@ -144,6 +144,7 @@ public final class Device implements AutoCloseable {
         return planning;
     }
 
+    /** Which library computes, or on a planning device would. */
     public Backend backend() {
         return backend;
     }

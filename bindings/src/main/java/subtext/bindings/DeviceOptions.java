@@ -16,6 +16,11 @@ public record DeviceOptions(int ordinal, int threads, Optional<Path> library, Ma
     /** Most CPU threads. */
     public static final int MOST_THREADS = 1024;
 
+    /**
+     * Checks what no backend could take.
+     *
+     * @throws IllegalArgumentException if the ordinal or the number of threads is out of range
+     */
     public DeviceOptions {
         if (ordinal < 0) {
             throw new IllegalArgumentException("ordinal: expected 0 or more, got " + ordinal);
@@ -31,18 +36,22 @@ public record DeviceOptions(int ordinal, int threads, Optional<Path> library, Ma
         return new DeviceOptions(0, 0, Optional.empty(), Matmul.AUTO);
     }
 
+    /** The same for another device of the backend, from 0. */
     public DeviceOptions withOrdinal(int ordinal) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
+    /** The same with so many CPU threads; 0 for one per core. */
     public DeviceOptions withThreads(int threads) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
+    /** The same with this library file; nothing else is looked for. */
     public DeviceOptions withLibrary(Path library) {
         return new DeviceOptions(ordinal, threads, Optional.of(library), matmul);
     }
 
+    /** The same with the products of another maker. */
     public DeviceOptions withMatmul(Matmul matmul) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }

@@ -14,9 +14,12 @@ public abstract sealed class EngineException extends RuntimeException {
     /** A native operation failed. The message holds the operation, the status and the device's own text. */
     public static final class NativeCall extends EngineException {
         private static final long serialVersionUID = 1L;
+        /** C name of the function that failed. */
         private final String operation;
+        /** What it returned. */
         private final Status status;
 
+        /** A failed call: the operation by its C name, what it returned, and the device's own text, which may be empty. */
         public NativeCall(String operation, Status status, String text) {
             super(operation + ": " + status + (text.isEmpty() ? "" : ", " + text) + hint(status), null);
             this.operation = operation;
@@ -32,6 +35,7 @@ public abstract sealed class EngineException extends RuntimeException {
             return operation;
         }
 
+        /** What the operation returned, never {@link Status#OK}. */
         public Status status() {
             return status;
         }
@@ -41,10 +45,12 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class BackendUnavailable extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public BackendUnavailable(String message) {
             super(message, null);
         }
 
+        /** With the whole message and what the loader or the system said. */
         public BackendUnavailable(String message, Throwable cause) {
             super(message, cause);
         }
@@ -54,6 +60,7 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class OutOfDeviceMemory extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public OutOfDeviceMemory(String message) {
             super(message, null);
         }
@@ -63,10 +70,12 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class CorruptFile extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public CorruptFile(String message) {
             super(message, null);
         }
 
+        /** With the whole message and what reading met. */
         public CorruptFile(String message, Throwable cause) {
             super(message, cause);
         }
@@ -76,10 +85,12 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class InvalidConfig extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public InvalidConfig(String message) {
             super(message, null);
         }
 
+        /** With the whole message and what parsing met. */
         public InvalidConfig(String message, Throwable cause) {
             super(message, cause);
         }
@@ -92,6 +103,7 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class NonFinite extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public NonFinite(String message) {
             super(message, null);
         }
@@ -101,10 +113,12 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class InvalidInput extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public InvalidInput(String message) {
             super(message, null);
         }
 
+        /** With the whole message and what reading or parsing met. */
         public InvalidInput(String message, Throwable cause) {
             super(message, cause);
         }
@@ -114,6 +128,7 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class Stopped extends EngineException {
         private static final long serialVersionUID = 1L;
 
+        /** With the whole message. */
         public Stopped(String message) {
             super(message, null);
         }

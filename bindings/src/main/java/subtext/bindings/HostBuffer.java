@@ -20,6 +20,7 @@ public final class HostBuffer implements AutoCloseable {
         this.memory = base.reinterpret(bytes, arena, null);
     }
 
+    /** Bytes of the memory. */
     public long bytes() {
         return memory.byteSize();
     }

@@ -15,6 +15,11 @@ public record Shape(int rank, long d0, long d1, long d2, long d3) {
     /** The largest rank. */
     public static final int MAX_RANK = 4;
 
+    /**
+     * Checks rank and sizes.
+     *
+     * @throws IllegalArgumentException for a rank outside 0 to 4 or a negative size
+     */
     public Shape {
         if (rank < 0 || rank > MAX_RANK) {
             throw new IllegalArgumentException("rank: expected 0 to " + MAX_RANK + ", got " + rank);

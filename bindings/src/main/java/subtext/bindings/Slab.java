@@ -99,6 +99,7 @@ public final class Slab implements AutoCloseable {
         pieces.removeIf(piece -> piece.from() >= mark && piece.to() > mark);
     }
 
+    /** What it holds, such as weights, in the words of errors and tables. */
     public String role() {
         return role;
     }

@@ -23,14 +23,17 @@ public final class Tensor {
         this.arena = arena;
     }
 
+    /** What errors and tables call it. */
     public String name() {
         return name;
     }
 
+    /** Type of its elements. */
     public DType dtype() {
         return dtype;
     }
 
+    /** Its sizes, outermost first; contiguous. */
     public Shape shape() {
         return shape;
     }

@@ -26,7 +26,11 @@ import subtext.bindings.Tensor;
  * arithmetic or against itself in another arrangement. It takes well under a second and is no substitute for the test suite.
  */
 public final class SelfTest implements AutoCloseable {
-    /** @param detail what was compared, or what went wrong */
+    /**
+     * The outcome for one kernel or property.
+     *
+     * @param detail what was compared, or what went wrong
+     */
     public record Check(String name, boolean passed, String detail) {}
 
     private final Device device;

@@ -69,6 +69,11 @@ public final class Generator implements AutoCloseable {
             return new Limits(lanes, prompts, capacity, prefillRows, Math.min(MOST_SCORED, lanes));
         }
 
+        /**
+         * Checks that there is room for anything at all.
+         *
+         * @throws IllegalArgumentException if {@code scored} is negative or another is below 1
+         */
         public Limits {
             if (scored < 0) {
                 throw new IllegalArgumentException("scored: expected 0 or more, got " + scored);
@@ -167,6 +172,8 @@ public final class Generator implements AutoCloseable {
     @FunctionalInterface
     public interface Listener {
         /**
+         * A token was drawn.
+         *
          * @param prompt which of the prompts given
          * @param sample which of its samples
          * @param token the id drawn; the one that stops a sample is told too

@@ -11,6 +11,11 @@ import subtext.text.Tokens;
  *     changed
  */
 public record Prompt(Tokens tokens, long... keys) {
+    /**
+     * Checks that there is something to continue.
+     *
+     * @throws IllegalArgumentException if there is no token
+     */
     public Prompt {
         if (tokens.isEmpty()) {
             throw new IllegalArgumentException("tokens: a prompt needs at least one, such as <bos>");

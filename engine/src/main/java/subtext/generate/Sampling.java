@@ -15,7 +15,11 @@ public record Sampling(double temperature, int topK, double topP, int stopToken,
     /** No token stops a sample. */
     public static final int NO_STOP = -1;
 
-    /** @throws EngineException.InvalidConfig naming the first field that cannot be */
+    /**
+     * Checks every value.
+     *
+     * @throws EngineException.InvalidConfig naming the first field that cannot be
+     */
     public Sampling {
         require(temperature >= 0 && Double.isFinite(temperature), "temperature", temperature, "0 or more");
         require(topK >= 0, "topK", topK, "0 (all) or more");

@@ -26,6 +26,11 @@ public final class Scorer implements AutoCloseable {
      * @param continuations the ids scored; any may be empty
      */
     public record Request(Tokens prefix, List<Tokens> continuations) {
+        /**
+         * Copies the list of continuations.
+         *
+         * @throws IllegalArgumentException if the prefix is empty
+         */
         public Request {
             continuations = List.copyOf(continuations);
             if (prefix.isEmpty()) {
@@ -47,6 +52,11 @@ public final class Scorer implements AutoCloseable {
      * @param capacity positions of a slot: at least the longest prefix less one, and the longest continuation
      */
     public record Limits(int rows, int slots, int capacity) {
+        /**
+         * Checks that a prefix and a continuation fit at all.
+         *
+         * @throws IllegalArgumentException for less than 1 row, 2 slots or 1 position
+         */
         public Limits {
             if (rows < 1 || slots < 2 || capacity < 1) {
                 throw new IllegalArgumentException("rows, slots, capacity: expected at least 1, 2, 1, got " + rows

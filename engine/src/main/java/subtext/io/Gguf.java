@@ -30,8 +30,11 @@ public final class Gguf {
 
     /** How matrices are stored; the number is the format's own. */
     public enum Type {
+        /** Single precision, 4 bytes: exact. */
         F32(0, 0, 4),
+        /** Half precision, 2 bytes, rounded to nearest even. */
         F16(1, 1, 2),
+        /** The upper half of a float, 2 bytes, rounded to nearest even. */
         BF16(30, 32, 2),
         /** Blocks of 32 bytes and one f16 factor, the largest magnitude over 127. */
         Q8_0(8, 7, 0);

@@ -51,20 +51,35 @@ public final class Safetensors implements AutoCloseable {
 
     /** Element types of the format; integers and booleans are carried, only the floating ones convert. */
     public enum Type {
+        /** One byte, 0 or 1. */
         BOOL(1),
+        /** Unsigned 8 bits. */
         U8(1),
+        /** Signed 8 bits. */
         I8(1),
+        /** Float of 8 bits: 5 of exponent, 2 of mantissa. */
         F8_E5M2(1),
+        /** Float of 8 bits: 4 of exponent, 3 of mantissa. */
         F8_E4M3(1),
+        /** Signed 16 bits. */
         I16(2),
+        /** Unsigned 16 bits. */
         U16(2),
+        /** IEEE half precision: 5 bits of exponent, 10 of mantissa. */
         F16(2),
+        /** The upper half of a single: 8 bits of exponent, 7 of mantissa. */
         BF16(2),
+        /** Signed 32 bits. */
         I32(4),
+        /** Unsigned 32 bits. */
         U32(4),
+        /** IEEE single precision. */
         F32(4),
+        /** IEEE double precision. */
         F64(8),
+        /** Signed 64 bits. */
         I64(8),
+        /** Unsigned 64 bits. */
         U64(8);
 
         private final int bytes;
@@ -96,6 +111,7 @@ public final class Safetensors implements AutoCloseable {
     /** Writes the bytes of a tensor, all of them and no more. */
     @FunctionalInterface
     public interface Content {
+        /** Writes at the channel's position, little-endian and row-major, as many bytes as type and shape ask for. */
         void write(FileChannel channel) throws IOException;
     }
 
@@ -188,7 +204,11 @@ public final class Safetensors implements AutoCloseable {
     /** Takes a tensor piece by piece, in order. */
     @FunctionalInterface
     public interface Sink {
-        /** @param at index of the first of these values in the tensor, row-major */
+        /**
+         * Takes the next values, rounded or widened to f32.
+         *
+         * @param at index of the first of these values in the tensor, row-major
+         */
         void accept(long at, float[] values) throws IOException;
     }
 

@@ -36,6 +36,11 @@ public final class Llama implements AutoCloseable {
      *     layer only (rows, C) is held
      */
     public record Capacity(int rows, int sequences, boolean gradients, boolean recompute) {
+        /**
+         * Checks both sizes.
+         *
+         * @throws IllegalArgumentException if one is negative
+         */
         public Capacity {
             if (rows < 0 || sequences < 0) {
                 throw new IllegalArgumentException(

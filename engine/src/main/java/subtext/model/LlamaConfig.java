@@ -46,7 +46,11 @@ public record LlamaConfig(
     private static final int MOST_WIDTH = 1 << 20;
     private static final int MOST_POSITIONS = 1 << 24;
 
-    /** @throws EngineException.InvalidConfig naming the first size that cannot be */
+    /**
+     * Checks every size.
+     *
+     * @throws EngineException.InvalidConfig naming the first size that cannot be
+     */
     public LlamaConfig {
         size("layers", layers, MOST_LAYERS);
         size("width", width, MOST_WIDTH);

@@ -27,6 +27,11 @@ public final class PackedBatch {
      * @param weights factor of each target's loss; as long as {@code tokens}
      */
     public record Sequence(Tokens tokens, int[] targets, float[] weights) {
+        /**
+         * Checks that the lengths agree. The arrays are not copied.
+         *
+         * @throws IllegalArgumentException unless there is one target and one weight for each token
+         */
         public Sequence {
             if (targets.length != tokens.size() || weights.length != tokens.size()) {
                 throw new IllegalArgumentException("targets, weights: expected " + tokens.size() + " each, got "

@@ -13,6 +13,7 @@ public final class Draws {
     private int lane = 4;
     private long counter;
 
+    /** Begins at counter 0: the same key gives the same numbers. */
     public Draws(long key) {
         this.key = key;
     }

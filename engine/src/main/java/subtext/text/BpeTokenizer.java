@@ -223,6 +223,8 @@ public final class BpeTokenizer implements Tokenizer {
     }
 
     /**
+     * {@inheritDoc}
+     *
      * @throws EngineException.InvalidInput if the text holds half a surrogate pair, or a character that the vocabulary cannot spell: some
      *     vocabularies, SmolLM2's for one, lack bytes
      */

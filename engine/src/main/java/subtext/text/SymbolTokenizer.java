@@ -17,7 +17,11 @@ public final class SymbolTokenizer implements Tokenizer {
     private final Map<String, Integer> ids = new HashMap<>();
     private final ControlTokens controls;
 
-    /** @param symbols distinct, without white space, none empty */
+    /**
+     * A tokenizer of these symbols and the control tokens behind them.
+     *
+     * @param symbols distinct, without white space, none empty
+     */
     public SymbolTokenizer(List<String> symbols) {
         this.symbols = List.copyOf(symbols);
         this.controls = ControlTokens.from(symbols.size());
@@ -48,7 +52,11 @@ public final class SymbolTokenizer implements Tokenizer {
         return id;
     }
 
-    /** @throws EngineException.InvalidInput if a word is no symbol */
+    /**
+     * {@inheritDoc}
+     *
+     * @throws EngineException.InvalidInput if a word is no symbol
+     */
     @Override
     public Tokens encode(String text) {
         String trimmed = text.strip();

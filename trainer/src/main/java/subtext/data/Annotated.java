@@ -19,6 +19,11 @@ public record Annotated(Document document, List<Optional<Thought>> thoughts) {
      */
     public record Thought(Tokens tokens, float weight) {}
 
+    /**
+     * Copies the list of thoughts.
+     *
+     * @throws IllegalArgumentException unless there is one entry for each chunk
+     */
     public Annotated {
         thoughts = List.copyOf(thoughts);
         if (thoughts.size() != document.chunks().size()) {

@@ -23,6 +23,8 @@ public record BatchLoader(Dataset dataset, int context, int tokens, boolean docu
     }
 
     /**
+     * Sequences that are trained on in one step, cut to the context.
+     *
      * @param pieces in order; their rows sum to at most the budget, unless there is only one
      * @param next where the following batch starts
      */

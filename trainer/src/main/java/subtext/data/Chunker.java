@@ -17,6 +17,11 @@ import subtext.random.Philox;
  * @param most largest number of sentences of a chunk; the paper takes 20
  */
 public record Chunker(long key, double mean, int most) {
+    /**
+     * Checks both lengths.
+     *
+     * @throws IllegalArgumentException if {@code mean} or {@code most} is below 1
+     */
     public Chunker {
         if (!(mean >= 1)) {
             throw new IllegalArgumentException("mean: expected at least 1, got " + mean);

@@ -39,6 +39,8 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
     private static final int LONGEST_ID = 1000;
 
     /**
+     * A text with its name.
+     *
      * @param id unique in the corpus and stable: a field of the record, or else made of the digest of its content
      * @param context what stands before the text and takes no thought; may be empty
      * @param text what is to be explained
@@ -91,7 +93,11 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
 
     /** Told of every good record, in order. */
     public interface Sink {
-        /** @return what is wrong with the record, if the receiver cannot use it; it then counts as bad */
+        /**
+         * Takes a record.
+         *
+         * @return what is wrong with the record, if the receiver cannot use it; it then counts as bad
+         */
         Optional<String> accept(Found record);
     }
 
@@ -101,7 +107,11 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         private final List<String> problems = new ArrayList<>();
         private long count;
 
-        /** @param skip count them; false: stop */
+        /**
+         * None met yet.
+         *
+         * @param skip count them; false: stop
+         */
         public Bad(boolean skip) {
             this.skip = skip;
         }
@@ -134,6 +144,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .build());
 
+    /** Copies the list of records. */
     public Corpus {
         records = List.copyOf(records);
     }

@@ -10,6 +10,7 @@ import subtext.text.Tokens;
  * @param chunks in reading order; concatenated, their texts are the document
  */
 public record Document(String id, List<Chunk> chunks) {
+    /** Copies the list of chunks. */
     public Document {
         chunks = List.copyOf(chunks);
     }

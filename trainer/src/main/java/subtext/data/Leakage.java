@@ -37,6 +37,7 @@ public final class Leakage {
      * @param documents the first of the held-out documents they are in
      */
     public record Found(long chunks, long exact, long runs, long hit, List<String> documents) {
+        /** Copies the list of documents. */
         public Found {
             documents = List.copyOf(documents);
         }

@@ -80,6 +80,11 @@ public final class Prepare {
         /** Bytes of a shard unless told otherwise. */
         public static final int SHARD_BYTES = 64 << 20;
 
+        /**
+         * Checks the share to hold out.
+         *
+         * @throws EngineException.InvalidConfig unless it is at least 0 and below 1
+         */
         public Settings {
             if (!(heldOut >= 0 && heldOut < 1)) {
                 throw new EngineException.InvalidConfig(

@@ -9,6 +9,11 @@ import subtext.text.Tokens;
  * @param weights n factors of the loss of each token; that of the first is not used
  */
 public record Sequence(Tokens tokens, float[] weights) {
+    /**
+     * Checks that the lengths agree. The array is not copied.
+     *
+     * @throws IllegalArgumentException unless there is one weight for each token
+     */
     public Sequence {
         if (weights.length != tokens.size()) {
             throw new IllegalArgumentException("weights: expected " + tokens.size() + ", got " + weights.length);

@@ -18,6 +18,11 @@ import subtext.text.Tokens;
  * @param key key of the draws and choices of this iteration
  */
 public record EStep(int samples, Selection selection, Weighting weighting, long key) {
+    /**
+     * Checks the number of draws.
+     *
+     * @throws IllegalArgumentException if K is below 1
+     */
     public EStep {
         if (samples < 1) {
             throw new IllegalArgumentException("samples: expected at least 1, got " + samples);

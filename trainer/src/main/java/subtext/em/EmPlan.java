@@ -49,7 +49,11 @@ public record EmPlan(
         RunConfig.Evaluation evaluation,
         List<String> baselines,
         Thresholds warnings) {
-    /** @throws EngineException.InvalidConfig naming the first value that cannot be */
+    /**
+     * Checks every value.
+     *
+     * @throws EngineException.InvalidConfig naming the first value that cannot be
+     */
     public EmPlan {
         require(iterations >= 0, "em.iterations", iterations, "at least 0");
         require(samples >= 1, "em.samples", samples, "at least 1");

@@ -74,6 +74,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             OptionalDouble nllPerCharacter,
             Optional<Draws> draws,
             Optional<PriorGap> priorGap) {
+        /** Copies the bounds; an absent gap, as in results written before it was measured, becomes empty. */
         public Measured {
             elbo = new TreeMap<>(elbo);
             priorGap = priorGap == null ? Optional.empty() : priorGap; // results of before it was measured lack it
@@ -90,6 +91,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     public record PriorGap(double priorThoughts, double noThought, int chunks) {}
 
     /**
+     * One turn of E-step and M-step, trained and measured.
+     *
      * @param iteration 0 is the warm start
      * @param drawn the E-step on the corpus; empty for iteration 0
      * @param loss mean training loss of the last tenth of the steps, nats per token
@@ -108,6 +111,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             String model) {}
 
     /**
+     * A model trained without EM, for comparison.
+     *
      * @param name as in {@link subtext.run.RunConfig#BASELINES}
      * @param steps it was trained
      * @param chosenStep step whose weights were measured: the last, unless it was stopped early
@@ -124,7 +129,11 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     public record Shown(
             int iteration, String document, int chunk, String context, String text, List<ShownThought> thoughts) {}
 
-    /** @see Shown */
+    /**
+     * One of the thoughts drawn for a chunk, in words, with its log-weight in nats and its share of the weight of all K.
+     *
+     * @see Shown
+     */
     public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
 
     /** A warning and the iteration whose figures it is about. */

@@ -123,6 +123,7 @@ public final class ExpectationMaximisation {
             return this;
         }
 
+        /** A run of what was set so far; nothing is read or written yet. */
         public ExpectationMaximisation build() {
             return new ExpectationMaximisation(this);
         }

@@ -10,6 +10,7 @@ import subtext.text.Tokens;
  * @param chosen index of the chosen one, -1 if none was finished: the chunk then goes into training raw
  */
 public record LatentRecord(String document, int chunk, List<ScoredSample> samples, int chosen) {
+    /** Copies the list of samples. */
     public LatentRecord {
         samples = List.copyOf(samples);
     }

@@ -50,6 +50,7 @@ public record Material(
         OptionalDouble accuracy(Completer model, boolean thinking);
     }
 
+    /** Copies the lists; what lies on disk stays there. */
     public Material {
         warmStart = View.copyOf(warmStart);
         corpus = View.copyOf(corpus);

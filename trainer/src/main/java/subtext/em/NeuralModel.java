@@ -31,6 +31,8 @@ public final class NeuralModel implements LatentModel, Completer {
     private final int maxThought;
 
     /**
+     * A model that draws by one and scores by the other; both stay with the caller.
+     *
      * @param generator of a model
      * @param scorer of the same model
      * @param maxThought most tokens of a thought, closing marker included

@@ -189,6 +189,7 @@ public record RunPlan(
     /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
     public static final long BESIDE = 64L << 20;
 
+    /** Copies the lists. */
     public RunPlan {
         method = List.copyOf(method);
         stages = List.copyOf(stages);

@@ -52,7 +52,9 @@ public final class ChainStudy {
 
     /** Whether a claim holds. */
     public enum Verdict {
+        /** Every figure the claim speaks of is there and keeps its threshold. */
         HOLDS,
+        /** The figures are there and miss the threshold. */
         FAILS,
         /** A run, a seed or an arm that the claim speaks of is missing. */
         NOT_DECIDED
@@ -77,7 +79,11 @@ public final class ChainStudy {
     private final SortedSet<Integer> samples = new TreeSet<>();
     private final List<String> baselineNames = new ArrayList<>();
 
-    /** @throws EngineException.InvalidInput if a report lacks what the contract names, or holds a seed twice for one K */
+    /**
+     * Takes the reports of all runs, one for each K and seed.
+     *
+     * @throws EngineException.InvalidInput if a report lacks what the contract names, or holds a seed twice for one K
+     */
     public ChainStudy(List<Run> runs) {
         // the run the claims are about comes first, so that its baselines are the ones kept
         runs.stream().filter(run -> run.samples() == K).forEach(this::add);

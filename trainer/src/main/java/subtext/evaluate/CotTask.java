@@ -15,6 +15,11 @@ public final class CotTask {
     private final ChainWorld world;
     private final List<ChainWorld.Problem> problems;
 
+    /**
+     * A task of these problems, all of this world.
+     *
+     * @throws IllegalArgumentException if there is no problem
+     */
     public CotTask(ChainWorld world, List<ChainWorld.Problem> problems) {
         this.world = world;
         this.problems = List.copyOf(problems);

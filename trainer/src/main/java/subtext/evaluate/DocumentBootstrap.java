@@ -14,6 +14,11 @@ import subtext.random.Philox;
  * @param seed of the resampling
  */
 public record DocumentBootstrap(int replicates, double level, long seed) {
+    /**
+     * Checks what resampling needs.
+     *
+     * @throws IllegalArgumentException for less than 1 resample or a level outside (0, 1)
+     */
     public DocumentBootstrap {
         if (replicates < 1) {
             throw new IllegalArgumentException("replicates: expected at least 1, got " + replicates);

@@ -58,6 +58,11 @@ public record EStepHealth(
      * @param chosen index of the draw that goes into training, -1 for none
      */
     public record Drawn(Tokens text, List<Sample> samples, LogWeights weights, int chosen) {
+        /**
+         * Copies the list of draws.
+         *
+         * @throws IllegalArgumentException unless there is one weight for each draw
+         */
         public Drawn {
             samples = List.copyOf(samples);
             if (samples.size() != weights.size()) {

@@ -15,7 +15,11 @@ import java.util.TreeMap;
 public record PageTrend(double statistic, double pValue) {
     private static final int MOST_TREATMENTS = 8;
 
-    /** @param values [seed][treatment], treatments in the order in which they are expected to rise, 2 to 8 of them */
+    /**
+     * The test, with an exact p-value.
+     *
+     * @param values [seed][treatment], treatments in the order in which they are expected to rise, 2 to 8 of them
+     */
     public static PageTrend of(double[][] values) {
         if (values.length == 0 || values[0].length < 2 || values[0].length > MOST_TREATMENTS) {
             throw new IllegalArgumentException(

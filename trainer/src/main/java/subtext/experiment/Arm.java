@@ -12,6 +12,7 @@ import subtext.run.RunConfig;
  * @param settings dotted keys and values over the settings that all arms share
  */
 public record Arm(String name, String question, Map<String, String> settings) {
+    /** Copies the settings, in their order. */
     public Arm {
         settings = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(settings));
     }

@@ -46,6 +46,8 @@ public final class ChainExperiment {
     private final List<Arm> arms;
 
     /**
+     * An experiment, begun or to be gone on with.
+     *
      * @param folder of the experiment
      * @param shared settings of all arms, seeds included
      * @param arms which, in the order in which they are begun

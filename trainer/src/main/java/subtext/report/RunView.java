@@ -57,6 +57,8 @@ public record RunView(
         Optional<Double> wallSeconds) {
 
     /**
+     * What there is of one seed so far.
+     *
      * @param curves training loss by stage, in the order the stages began
      * @param shown the same few chunks with all their thoughts, by the iteration whose E-step drew them
      * @param draws of each E-step of the corpus that has thoughts on disk, by iteration

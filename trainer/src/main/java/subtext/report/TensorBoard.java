@@ -40,6 +40,8 @@ public final class TensorBoard implements Consumer<EmEvent>, AutoCloseable {
     private final Map<String, FileChannel> files = new HashMap<>();
 
     /**
+     * Writes into new files, one for each stage, made when its first event comes.
+     *
      * @param root folder of the run; files come under {@code tensorboard} in it
      */
     public TensorBoard(Path root) {

@@ -87,6 +87,8 @@ public record RunConfig(
             long rawTokens) {}
 
     /**
+     * The chain world, when there is no corpus: sizes as in {@code subtext.world.ChainWorld.Plan}, numbers of documents of each part.
+     *
      * @param rendering {@code tokens}: one token per state, for the science; {@code text}: sentences, for the whole text pipeline
      * @param warmStart documents with thoughts for the warm start
      * @param taughtRules rules that the teacher of the warm start knows; it guesses the state after the others. Token form only: the
@@ -131,6 +133,8 @@ public record RunConfig(
             String from) {}
 
     /**
+     * How the weights are updated.
+     *
      * @param steps updates of the weights
      * @param tokens predicted tokens per step, at most
      * @param microTokens predicted tokens per forward and backward pass, at most; a larger batch is accumulated
@@ -174,6 +178,8 @@ public record RunConfig(
             boolean documentMask) {}
 
     /**
+     * The E-step and what an M-step makes of it.
+     *
      * @param iterations EM iterations after the warm start (iteration 0)
      * @param samples K, thoughts drawn per chunk
      * @param selection {@code resample}, {@code uniform}, {@code best}, or {@code all}: train on all K with their weights
@@ -201,6 +207,8 @@ public record RunConfig(
             double teacherShare) {}
 
     /**
+     * What is measured on held-out text.
+     *
      * @param elboSamples fresh draws per held-out chunk for the bounds
      * @param bounds the K of the reported ELBO_K, each at most {@code elboSamples}
      * @param resamples bootstrap samples of the intervals
@@ -209,6 +217,8 @@ public record RunConfig(
     public record Evaluation(int elboSamples, List<Integer> bounds, int resamples, int shown) {}
 
     /**
+     * What computes, and how.
+     *
      * @param backend {@code best}, {@code cpu} or {@code cuda}
      * @param threads CPU threads, 0 for one per core; results do not depend on it
      * @param type storage of weights and activations, {@code f32} or {@code bf16}
@@ -250,6 +260,7 @@ public record RunConfig(
             .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
             .build();
 
+    /** Copies the lists; values are checked where plans are made of them. */
     public RunConfig {
         seeds = List.copyOf(seeds);
         baselines = List.copyOf(baselines);

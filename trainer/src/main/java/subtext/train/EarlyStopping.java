@@ -11,6 +11,11 @@ import subtext.data.Sequence;
  * @param patience training stops after so many measurements without a new lowest loss
  */
 public record EarlyStopping(List<Sequence> development, int every, int patience) {
+    /**
+     * Copies the list of sequences.
+     *
+     * @throws IllegalArgumentException if {@code every} or {@code patience} is below 1
+     */
     public EarlyStopping {
         development = List.copyOf(development);
         if (every < 1 || patience < 1) {

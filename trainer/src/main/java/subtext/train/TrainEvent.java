@@ -5,6 +5,8 @@ import java.nio.file.Path;
 /** What happens during a training, in order. */
 public sealed interface TrainEvent {
     /**
+     * An update is done, or was skipped.
+     *
      * @param step steps done, this one included
      * @param loss mean weighted loss of the step, nats per token
      * @param gradientNorm before clipping

@@ -41,6 +41,11 @@ public record TrainPlan(
         this(steps, tokens, microTokens, schedule, adamw, clip, spike, checkpointEvery, keep, true);
     }
 
+    /**
+     * Checks every value.
+     *
+     * @throws subtext.bindings.EngineException.InvalidConfig naming the first that cannot be, by its key in the configuration
+     */
     public TrainPlan {
         require(steps >= 0, "training.steps", steps, "at least 0");
         require(tokens >= 1, "training.tokens", tokens, "at least 1");

@@ -38,6 +38,8 @@ public final class Trainer {
     }
 
     /**
+     * A trainer that can be stopped.
+     *
      * @param optimizer of the model
      * @param stop looked at after every step
      */

@@ -28,6 +28,11 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
     private static final Pattern STATE = Pattern.compile("state is (\\d+)");
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
+    /**
+     * Checks the size of a document.
+     *
+     * @throws IllegalArgumentException for less than 1 problem
+     */
     public ChainText {
         if (problemsPerDocument < 1) {
             throw new IllegalArgumentException("problemsPerDocument: expected at least 1, got " + problemsPerDocument);
@@ -51,6 +56,7 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
      * @param passages the truth beneath it, in the order of the text
      */
     public record TextDocument(String id, String text, List<Passage> passages) {
+        /** Copies the list of passages. */
         public TextDocument {
             passages = List.copyOf(passages);
         }

@@ -46,6 +46,11 @@ public final class ChainWorld {
         private static final int MOST_STATES = 4096;
         private static final long MOST_QUESTIONS = 1L << 60;
 
+        /**
+         * Copies the readouts.
+         *
+         * @throws IllegalArgumentException naming the first value that is out of range
+         */
         public Plan {
             readouts = List.copyOf(readouts);
             require(states >= 2 && states <= MOST_STATES, "states", "2 to " + MOST_STATES, states);
@@ -144,6 +149,7 @@ public final class ChainWorld {
     private final int firstGenerator;
     private final KeyedOrder order;
 
+    /** Draws the rules and orders the questions: the same plan gives the same world. */
     public ChainWorld(Plan plan) {
         this.plan = plan;
         this.tokenizer = new SymbolTokenizer(symbols());
@@ -160,6 +166,7 @@ public final class ChainWorld {
         this.order = new KeyedOrder(questions, Philox.key(plan.seed(), ORDER));
     }
 
+    /** What the world was made of. */
     public Plan plan() {
         return plan;
     }

@@ -31,6 +31,11 @@ public final class TabularTwin implements LatentModel {
 
     /** The prior with every step's law raised to 1 / temperature. */
     public record Tempered(double temperature) implements Proposal {
+        /**
+         * Checks the temperature.
+         *
+         * @throws IllegalArgumentException unless it is above 0
+         */
         public Tempered {
             if (!(temperature > 0)) {
                 throw new IllegalArgumentException("temperature: expected > 0, got " + temperature);
@@ -40,6 +45,11 @@ public final class TabularTwin implements LatentModel {
 
     /** The prior with a share of every step's law handed to all states evenly. */
     public record Mixed(double uniformShare) implements Proposal {
+        /**
+         * Checks the share.
+         *
+         * @throws IllegalArgumentException unless it is from 0 to 1
+         */
         public Mixed {
             requireShare(uniformShare);
         }
@@ -47,6 +57,11 @@ public final class TabularTwin implements LatentModel {
 
     /** The exact posterior under the table with a share of every step's law handed out evenly; 0 is the model's own posterior. */
     public record Posterior(double uniformShare) implements Proposal {
+        /**
+         * Checks the share.
+         *
+         * @throws IllegalArgumentException unless it is from 0 to 1
+         */
         public Posterior {
             requireShare(uniformShare);
         }
@@ -62,6 +77,7 @@ public final class TabularTwin implements LatentModel {
         private final ChainWorld world;
         private final double[][][] seen; // [generator][state][next]
 
+        /** No step seen yet, of this world. */
         public Counts(ChainWorld world) {
             this.world = world;
             int n = world.plan().states();
