@@ -57,7 +57,8 @@ class SignalsTest {
         }
         assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
         assertThat(process.exitValue()).as(said.toString()).isEqualTo(75);
-        assertThat(said).contains("SIG" + signal + ": stopping after the piece of work at hand", "saved in", "--resume");
+        assertThat(said)
+                .contains("SIG" + signal + ": stopping after the piece of work at hand", "saved in", "--resume");
         for (List<String> command : List.of(List.of("em", "--resume", "--run", run), List.of("verify", run))) {
             StringWriter err = new StringWriter();
             assertThat(Main.run(
