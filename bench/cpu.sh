@@ -12,18 +12,7 @@
 # but not by a real-time class, under which OpenBLAS's waiting threads starve its working ones.
 set -u
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
-jar=$root/bench/target/benchmarks.jar
-stale() {
-    [ -f "$jar" ] || return 0
-    [ -n "$(find "$root/pom.xml" "$root/native" "$root/bindings" "$root/engine" "$root/trainer" "$root/bench/src" "$root/bench/pom.xml" \
-        \( -name target -o -path '*/src/test' -o -path '*/native/test' \) -prune -o -type f -newer "$jar" -print -quit)" ]
-}
-home=$(sh "$root/.mvn/requirements.sh") || exit 2
-if stale; then
-    echo "bench/cpu.sh: building $jar" >&2
-    "$root/mvnw" -B -q -ntp -f "$root/pom.xml" -pl bench -am package -DskipTests -Dsubtext.cuda=OFF -Dsubtext.targets=libraries >&2 || exit 1
-    touch "$jar"
-fi
+. "$root/bench/benchmarks.sh"
 # these slow OpenBLAS down where they are set
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 # threads of a library that has done its round must not spin into the next one's

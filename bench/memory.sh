@@ -9,11 +9,8 @@ set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 rows=${1:-*}
 page=$root/bench/results/memory.md
-jar=$root/bench/target/benchmarks.jar
-home=$(sh "$root/.mvn/requirements.sh")
-"$root/subtext" --version >&2 # builds the jar where it is not there
-[ -f "$jar" ] ||
-    "$root/mvnw" -B -q -ntp -f "$root/pom.xml" -pl bench -am package -DskipTests -Dsubtext.cuda=OFF -Dsubtext.targets=libraries >&2
+. "$root/bench/benchmarks.sh"
+"$root/subtext" --version >&2 # builds engine.jar where it is not there
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 commit=$(git -C "$root" rev-parse --short HEAD)

@@ -254,36 +254,34 @@ void turn(void* to, const void* from) {
 }
 #endif
 
-/// Two tiles of all parts: b, columns first .. first + 31 at k.
+/// Two tiles of all parts at k: 32 from `first` on of the rows of a (left) or the columns of b, of which there are `count`. In memory k runs
+/// along their rows of K (along), or down rows of `count`; tiles of a and of b are each other's transposes, in words of two k.
 template <class S>
-void packStepOfB(uint16_t* to, const MatmulPlan* plan, int64_t first, int64_t k, int64_t depth, uint16_t* scratch) {
-    const S* b = static_cast<const S*>(plan->b);
-    for (int64_t j = 0; j < 2; j++, first += kTile) {
-        const int64_t columns = plan->N - first < 0 ? 0 : least(kTile, plan->N - first);
-        if (plan->layout == 0) {
-            tileOfRows<S>(scratch, columns ? b + first * plan->K + k : b, plan->K, columns, depth);
-            for (int part = 0; part < kParts<S>; part++)
-                turn(to + part * kPartStride + j * kSize, scratch + part * kPartStride);
-        } else {
-            tileOfColumns<S>(to + j * kSize, columns ? b + k * plan->N + first : b, plan->N, columns, depth);
-        }
+void packStep(uint16_t* to, const S* from, int64_t count, int64_t K, bool along, bool left, int64_t first, int64_t k,
+              int64_t depth, uint16_t* scratch) {
+    for (int64_t j = 0; j < 2; j++, first += kTile, to += kSize) {
+        const int64_t here = count < first ? 0 : least(kTile, count - first);
+        const S* at = !here ? from : along ? from + first * K + k : from + k * count + first;
+        uint16_t* tiles = along == left ? to : scratch;
+        if (along)
+            tileOfRows<S>(tiles, at, K, here, depth);
+        else
+            tileOfColumns<S>(tiles, at, count, here, depth);
+        for (int part = 0; part < kParts<S> && tiles == scratch; part++)
+            turn(to + part * kPartStride, scratch + part * kPartStride);
     }
 }
 
-/// Two tiles of all parts: a, rows first .. first + 31 at k.
+/// Columns first .. first + 31 of b.
+template <class S>
+void packStepOfB(uint16_t* to, const MatmulPlan* plan, int64_t first, int64_t k, int64_t depth, uint16_t* scratch) {
+    packStep(to, static_cast<const S*>(plan->b), plan->N, plan->K, plan->layout == 0, false, first, k, depth, scratch);
+}
+
+/// Rows first .. first + 31 of a.
 template <class S>
 void packStepOfA(uint16_t* to, const MatmulPlan* plan, int64_t first, int64_t k, int64_t depth, uint16_t* scratch) {
-    const S* a = static_cast<const S*>(plan->a);
-    for (int64_t j = 0; j < 2; j++, first += kTile) {
-        const int64_t rows = plan->M - first < 0 ? 0 : least(kTile, plan->M - first);
-        if (plan->layout == 2) {
-            tileOfColumns<S>(scratch, rows ? a + k * plan->M + first : a, plan->M, rows, depth);
-            for (int part = 0; part < kParts<S>; part++)
-                turn(to + part * kPartStride + j * kSize, scratch + part * kPartStride);
-        } else {
-            tileOfRows<S>(to + j * kSize, rows ? a + first * plan->K + k : a, plan->K, rows, depth);
-        }
-    }
+    packStep(to, static_cast<const S*>(plan->a), plan->M, plan->K, plan->layout != 2, true, first, k, depth, scratch);
 }
 
 template <class S>
