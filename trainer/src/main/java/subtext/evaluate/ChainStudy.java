@@ -44,7 +44,13 @@ public final class ChainStudy {
      * @param report what {@code em --json} printed
      */
     public record Run(int samples, JsonNode report) {
-        /** Reads a report from its text. */
+        /**
+         * {@return a run whose report is read from its text}
+         *
+         * @param samples K of its E-step
+         * @param json what {@code em --json} printed
+         * @throws tools.jackson.core.JacksonException if that is not JSON
+         */
         public static Run of(int samples, String json) {
             return new Run(samples, JSON.readTree(json));
         }
@@ -82,7 +88,9 @@ public final class ChainStudy {
     /**
      * Takes the reports of all runs, one for each K and seed.
      *
-     * @throws EngineException.InvalidInput if a report lacks what the contract names, or holds a seed twice for one K
+     * @param runs at least one, in any order; where several hold the same baseline of a seed, the one with K = 4 counts
+     * @throws EngineException.InvalidInput if a report lacks what the contract names, or holds a seed twice for one K, or no report has a
+     *     seed
      */
     public ChainStudy(List<Run> runs) {
         // the run the claims are about comes first, so that its baselines are the ones kept
@@ -144,7 +152,7 @@ public final class ChainStudy {
     // ---- criteria
     // --------------------------------------------------------------------------------------------------------------
 
-    /** Every claim with its verdict, in a fixed order. */
+    /** {@return every claim with its verdict, in a fixed order} */
     public List<Criterion> criteria() {
         List<Criterion> criteria = new ArrayList<>();
         criteria.add(risesEveryIteration());
@@ -157,7 +165,7 @@ public final class ChainStudy {
         return List.copyOf(criteria);
     }
 
-    /** True if every claim holds. */
+    /** {@return whether every claim holds; one that is not decided does not} */
     public boolean passes() {
         return criteria().stream().allMatch(criterion -> criterion.verdict() == Verdict.HOLDS);
     }
@@ -382,7 +390,7 @@ public final class ChainStudy {
         }
     }
 
-    /** The study as Markdown: every seed, mean and standard error, then each claim with its verdict. Nats are per document. */
+    /** {@return the study as Markdown: every seed, mean and standard error, then each claim with its verdict} Nats are per document. */
     public String toMarkdown() {
         StringBuilder out = new StringBuilder();
         String heads =
@@ -408,7 +416,7 @@ public final class ChainStudy {
         return out.toString();
     }
 
-    /** The same as one JSON object: {@code rows}, {@code criteria}, {@code passes}. A value not measured is null. */
+    /** {@return the same as one JSON object: {@code rows}, {@code criteria}, {@code passes}} A value not measured is null. */
     public String toJson() {
         var root = JSON.createObjectNode();
         var ids = root.putArray("seeds");

@@ -5,8 +5,12 @@ public final class Correlation {
     private Correlation() {}
 
     /**
-     * Pearson's correlation, -1 to 1. Pairs with a value that is not finite are left out; 0 if fewer than two remain or one side does not
-     * vary.
+     * {@return Pearson's correlation, -1 to 1; 0 if fewer than two pairs are finite or one side does not vary} Pairs with a value that is
+     * not finite are left out.
+     *
+     * @param x one side of the pairs
+     * @param y the other side, as long; element i belongs to element i of {@code x}
+     * @throws IllegalArgumentException if the lengths differ
      */
     public static double pearson(double[] x, double[] y) {
         if (x.length != y.length) {

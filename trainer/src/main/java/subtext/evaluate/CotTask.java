@@ -18,6 +18,8 @@ public final class CotTask {
     /**
      * A task of these problems, all of this world.
      *
+     * @param world whose control tokens and rules judge the answers
+     * @param problems at least one, copied; results keep their order
      * @throws IllegalArgumentException if there is no problem
      */
     public CotTask(ChainWorld world, List<ChainWorld.Problem> problems) {
@@ -76,7 +78,12 @@ public final class CotTask {
         }
     }
 
-    /** Accuracy with a thought first. */
+    /**
+     * {@return what came of it with a thought first} A thought that does not close within the limit is closed by hand before the answer is
+     * asked for.
+     *
+     * @param model asked twice: for all thoughts, then for all answers
+     */
     public Result withThought(Completer model) {
         ControlTokens controls = world.controls();
         List<Tokens> prompts = problems.stream().map(this::thoughtPrompt).toList();
@@ -100,7 +107,11 @@ public final class CotTask {
         return Result.of(verdicts, true);
     }
 
-    /** Accuracy without a thought: the raw model's form. */
+    /**
+     * {@return what came of it without a thought, in the raw model's form}
+     *
+     * @param model asked once, for all answers
+     */
     public Result withoutThought(Completer model) {
         List<Tokens> prompts = problems.stream().map(this::rawPrompt).toList();
         List<Tokens> answers = answers(model, prompts);
@@ -111,13 +122,21 @@ public final class CotTask {
         return Result.of(verdicts, false);
     }
 
-    /** {@code <bos> question <latent><prior>}. */
+    /**
+     * {@return {@code <bos> question <latent><prior>}}
+     *
+     * @param problem any of this world
+     */
     public Tokens thoughtPrompt(ChainWorld.Problem problem) {
         ControlTokens controls = world.controls();
         return Tokens.concat(rawPrompt(problem), Tokens.of(controls.latent(), controls.prior()));
     }
 
-    /** {@code <bos> question}. */
+    /**
+     * {@return {@code <bos> question}}
+     *
+     * @param problem any of this world
+     */
     public Tokens rawPrompt(ChainWorld.Problem problem) {
         return Tokens.concat(Tokens.of(world.controls().bos()), problem.question());
     }

@@ -29,6 +29,7 @@ public final class Diagnosis {
      * @param now the E-step just done
      * @param first the first E-step of the run, if this is a later one: what variety is compared with
      * @param bounds beyond which a figure is warned of
+     * @return one for each figure beyond its bound, in the order in which they are looked at; empty if all is well
      */
     public static List<Warning> ofEStep(EStepHealth now, Optional<EStepHealth> first, Thresholds bounds) {
         List<Warning> warnings = new ArrayList<>();
@@ -52,12 +53,23 @@ public final class Diagnosis {
         return List.copyOf(warnings);
     }
 
-    /** Any difference between the sampler's and the scorer's log-probability of a token stops an exact run. */
+    /**
+     * Any difference between the sampler's and the scorer's log-probability of a token stops an exact run.
+     *
+     * @param largestDifference absolute, nats; 0 on a device whose log-probabilities are exact
+     * @return a warning that stops the run, unless the difference is 0
+     */
     public static Optional<Warning> ofLogProbMismatch(double largestDifference) {
         return exceeding(new Warning(LOG_PROB_MISMATCH, STOP, largestDifference, 0));
     }
 
-    /** Held-out bound per iteration, oldest first, higher is better: warns if it went down so many times in a row up to the last. */
+    /**
+     * Warns if the held-out bound went down several times in a row, up to the last iteration.
+     *
+     * @param boundPerIteration nats per document, oldest first, higher is better
+     * @param bounds says how many times in a row are too many
+     * @return a warning with the number of falls, or empty
+     */
     public static Optional<Warning> ofHeldOut(List<Double> boundPerIteration, Thresholds bounds) {
         int worse = 0;
         for (int i = 1; i < boundPerIteration.size(); i++) {
@@ -67,13 +79,26 @@ public final class Diagnosis {
         return worse >= bounds.heldOutWorse() ? Optional.of(warning) : Optional.empty();
     }
 
-    /** Compares negative log-likelihoods in nats per document: thoughts from the prior should not be worse than none. */
+    /**
+     * Thoughts drawn from the prior should not be worse than none.
+     *
+     * @param nllUnderPriorThoughts negative log-likelihood with thoughts from the prior, nats per document
+     * @param nllWithoutThoughts the same of text without a thought
+     * @param bounds says by how many nats thoughts may be worse
+     * @return a warning with the difference, or empty
+     */
     public static Optional<Warning> ofPriorGap(
             double nllUnderPriorThoughts, double nllWithoutThoughts, Thresholds bounds) {
         return exceeding(new Warning(PRIOR_GAP, WARN, nllUnderPriorThoughts - nllWithoutThoughts, bounds.priorGap()));
     }
 
-    /** Any held-out chunk that stands in the training text is one too many, unless the bound says otherwise. */
+    /**
+     * Any held-out chunk that stands in the training text is one too many, unless the bound says otherwise.
+     *
+     * @param share of the held-out chunks that stand in the training text, 0 to 1
+     * @param bounds says how large a share may be; 0 unless it was set
+     * @return a warning with the share, or empty
+     */
     public static Optional<Warning> ofLeakage(double share, Thresholds bounds) {
         return exceeding(new Warning(LEAKAGE, WARN, share, bounds.leaked()));
     }

@@ -28,12 +28,21 @@ public record DocumentBootstrap(int replicates, double level, long seed) {
         }
     }
 
-    /** 2,000 resamples at 95 %. */
+    /**
+     * {@return 2,000 resamples at 95 %}
+     *
+     * @param seed of the resampling alone; the same seed gives the same interval
+     */
     public static DocumentBootstrap standard(long seed) {
         return new DocumentBootstrap(2_000, 0.95, seed);
     }
 
-    /** The mean over documents of one value each. */
+    /**
+     * {@return the mean over documents and its interval}
+     *
+     * @param perDocument one value for each document, at least one
+     * @throws IllegalArgumentException if there is none
+     */
     public Interval mean(double... perDocument) {
         double[] ones = new double[perDocument.length];
         Arrays.fill(ones, 1);
@@ -45,6 +54,8 @@ public record DocumentBootstrap(int replicates, double level, long seed) {
      *
      * @param numerator one value per document
      * @param denominator one positive value per document
+     * @return the ratio and its interval
+     * @throws IllegalArgumentException if the lengths differ or there is no document
      */
     public Interval ratio(double[] numerator, double[] denominator) {
         int n = numerator.length;
@@ -117,7 +128,13 @@ public record DocumentBootstrap(int replicates, double level, long seed) {
         return Normal.below(bias + z / (1 - acceleration * z));
     }
 
-    /** The mean difference a - b of two arms measured on the same documents: resampled in pairs. */
+    /**
+     * {@return the mean difference a - b of two arms measured on the same documents, resampled in pairs}
+     *
+     * @param a one value for each document
+     * @param b as long; element i is of the same document as in {@code a}
+     * @throws IllegalArgumentException if the lengths differ or there is no document
+     */
     public Interval pairedDifference(double[] a, double[] b) {
         if (a.length != b.length) {
             throw new IllegalArgumentException("pairs: expected equal lengths, got " + a.length + " and " + b.length);

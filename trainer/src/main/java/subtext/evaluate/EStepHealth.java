@@ -79,7 +79,11 @@ public record EStepHealth(
         }
     }
 
-    /** Looks at all chunks of an E-step, of which there is at least one. */
+    /**
+     * {@return what the draws of all chunks of an E-step look like}
+     *
+     * @param chunks at least one, in any order
+     */
     public static EStepHealth of(List<Drawn> chunks) {
         List<Tokens> finished = new ArrayList<>();
         List<List<Tokens>> all = new ArrayList<>();
@@ -129,7 +133,11 @@ public record EStepHealth(
                                 && ThoughtText.overlap(chunk.thought(chunk.chosen()), chunk.text(), GRAM) > COPIED));
     }
 
-    /** Entropy of the normalised weights over log K: 1 for even weights or a single draw, 0 if one has it all or none has any. */
+    /**
+     * {@return entropy of the normalised weights over log K: 1 for even weights or a single draw, 0 if one has it all or none has any}
+     *
+     * @param weights of one chunk's K draws
+     */
     public static double entropy(LogWeights weights) {
         if (weights.size() == 1) {
             return weights.allZero() ? 0 : 1;

@@ -33,7 +33,14 @@ public record Elbo(int samples, Interval perDocument, Interval perToken, Interva
      */
     public record Weighed(String document, LogWeights weights, long tokens, long characters) {}
 
-    /** The bound at each K, all from the same pools: averaged over subsets, so that they differ by K and not by luck. */
+    /**
+     * The bound at each K, all from the same pools: averaged over subsets, so that they differ by K and not by luck.
+     *
+     * @param chunks of all documents, those of one document in any place
+     * @param sampleCounts the K, each from 1 to the size of the smallest pool
+     * @param bootstrap resamples the documents
+     * @return one bound for each K, in the order given
+     */
     public static List<Elbo> of(List<Weighed> chunks, List<Integer> sampleCounts, DocumentBootstrap bootstrap) {
         Map<String, List<Weighed>> documents = new LinkedHashMap<>();
         for (Weighed chunk : chunks) {
@@ -57,7 +64,13 @@ public record Elbo(int samples, Interval perDocument, Interval perToken, Interva
         return List.copyOf(bounds);
     }
 
-    /** The bound at K from a pool of M draws: the mean over all subsets of size K, or over disjoint blocks if those are too many. */
+    /**
+     * {@return the bound at K from a pool of M draws, nats: the mean over all subsets of size K, or over disjoint blocks if those are too
+     * many}
+     *
+     * @param pool M log-weights of one chunk
+     * @param samples K, 1 to M
+     */
     public static double bound(LogWeights pool, int samples) {
         if (subsets(pool.size(), samples) <= MOST_SUBSETS) {
             return pool.elbo(samples);

@@ -8,12 +8,16 @@ package subtext.evaluate;
  * @param high upper end
  */
 public record Interval(double estimate, double low, double high) {
-    /** True if the interval holds the value, ends included. */
+    /**
+     * {@return whether the interval holds a value, ends included}
+     *
+     * @param value in the unit of the estimate; NaN is in no interval
+     */
     public boolean contains(double value) {
         return low <= value && value <= high;
     }
 
-    /** The interval of the negated quantity. */
+    /** {@return the interval of the negated quantity: its ends change places} */
     public Interval negated() {
         return new Interval(-estimate, -high, -low);
     }

@@ -19,6 +19,8 @@ public record PageTrend(double statistic, double pValue) {
      * The test, with an exact p-value.
      *
      * @param values [seed][treatment], treatments in the order in which they are expected to rise, 2 to 8 of them
+     * @return the statistic over all seeds and its p-value
+     * @throws IllegalArgumentException if there is no seed, or a row is not of 2 to 8 treatments like the others
      */
     public static PageTrend of(double[][] values) {
         if (values.length == 0 || values[0].length < 2 || values[0].length > MOST_TREATMENTS) {

@@ -10,7 +10,13 @@ package subtext.evaluate;
  * @param signTest one-sided: chance of at least so many wins if either sign were equally likely
  */
 public record PairedComparison(Summary difference, int wins, int losses, int ties, double signTest) {
-    /** Compares a with b; element i of both comes from seed i. */
+    /**
+     * {@return the comparison of a with b}
+     *
+     * @param a one value for each seed, at least one
+     * @param b as long; element i comes from the same seed as in {@code a}
+     * @throws IllegalArgumentException if the lengths differ or there is no pair
+     */
     public static PairedComparison of(double[] a, double[] b) {
         if (a.length != b.length || a.length == 0) {
             throw new IllegalArgumentException(
@@ -32,7 +38,12 @@ public record PairedComparison(Summary difference, int wins, int losses, int tie
                 upperTailOfFairCoin(wins, wins + losses));
     }
 
-    /** True if a is above b by more than so many standard errors of the difference. One pair alone decides nothing: false. */
+    /**
+     * {@return whether a is above b by more than so many standard errors of the difference; false for one pair alone, which decides
+     * nothing}
+     *
+     * @param standardErrors such as 2
+     */
     public boolean aboveBy(double standardErrors) {
         return difference.n() > 1 && difference.mean() > standardErrors * difference.standardError();
     }

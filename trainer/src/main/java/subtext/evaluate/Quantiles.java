@@ -12,7 +12,12 @@ import java.util.Arrays;
  * @param max largest value
  */
 public record Quantiles(double min, double lower, double median, double upper, double max) {
-    /** The quantiles of at least one value; infinite values are sorted like others. */
+    /**
+     * {@return the quantiles of some values}
+     *
+     * @param values at least one, in any order, unchanged; infinite ones are sorted like others
+     * @throws IllegalArgumentException if there is none
+     */
     public static Quantiles of(double... values) {
         double[] sorted = values.clone();
         Arrays.sort(sorted);

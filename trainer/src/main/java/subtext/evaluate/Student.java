@@ -12,7 +12,11 @@ public final class Student {
 
     private Student() {}
 
-    /** The two-sided 95 % quantile for so many degrees of freedom, at least 1; beyond 30 that of the normal law. */
+    /**
+     * {@return the two-sided 95 % quantile; beyond 30 degrees of freedom that of the normal law}
+     *
+     * @param degreesOfFreedom at least 1
+     */
     public static double quantile95(int degreesOfFreedom) {
         return degreesOfFreedom <= T95.length ? T95[degreesOfFreedom - 1] : NORMAL95;
     }

@@ -8,7 +8,12 @@ package subtext.evaluate;
  * @param standardError sample standard deviation (divisor n - 1) over sqrt(n); NaN for a single value, whose spread is unknown
  */
 public record Summary(int n, double mean, double standardError) {
-    /** The summary of at least one value. */
+    /**
+     * {@return the summary of some values}
+     *
+     * @param values at least one
+     * @throws IllegalArgumentException if there is none
+     */
     public static Summary of(double... values) {
         if (values.length == 0) {
             throw new IllegalArgumentException("values: expected at least one, got none");
@@ -25,7 +30,7 @@ public record Summary(int n, double mean, double standardError) {
         return new Summary(values.length, mean, Math.sqrt(variance / values.length));
     }
 
-    /** Half the width of the 95 % interval of the mean by Student's t; NaN for a single value. */
+    /** {@return half the width of the 95 % interval of the mean by Student's t; NaN for a single value} */
     public double half95() {
         return n > 1 ? Student.quantile95(n - 1) * standardError : Double.NaN;
     }

@@ -12,7 +12,12 @@ import subtext.text.Tokens;
 public final class ThoughtText {
     private ThoughtText() {}
 
-    /** Share of the n-grams of all sequences together that are different ones, 0 to 1; 1 if there is none. Li et al. 2016. */
+    /**
+     * {@return share of the n-grams of all sequences together that are different ones, 0 to 1; 1 if there is none} Li et al. 2016.
+     *
+     * @param sequences ids; no n-gram reaches over the end of one
+     * @param n tokens of a gram, at least 1
+     */
     public static double distinct(List<Tokens> sequences, int n) {
         Set<List<Integer>> different = new HashSet<>();
         long total = 0;
@@ -24,7 +29,11 @@ public final class ThoughtText {
         return total == 0 ? 1 : (double) different.size() / total;
     }
 
-    /** Share of draws that repeat an earlier draw of the same chunk, 0 to 1. Element i holds the K draws of chunk i. */
+    /**
+     * {@return share of draws that repeat an earlier draw of the same chunk, 0 to 1; 0 if there is none}
+     *
+     * @param drawsPerChunk element i holds the K draws of chunk i
+     */
     public static double duplicateShare(List<List<Tokens>> drawsPerChunk) {
         long repeated = 0;
         long total = 0;
@@ -35,7 +44,13 @@ public final class ThoughtText {
         return total == 0 ? 0 : (double) repeated / total;
     }
 
-    /** Share of the thought's n-grams that also stand in the text, 0 to 1; 0 for a thought shorter than n. High means copying. */
+    /**
+     * {@return share of the thought's n-grams that also stand in the text, 0 to 1; 0 for a thought shorter than n} High means copying.
+     *
+     * @param thought ids without the closing marker
+     * @param text ids of the chunk it explains
+     * @param n tokens of a gram, at least 1
+     */
     public static double overlap(Tokens thought, Tokens text, int n) {
         List<List<Integer>> grams = grams(thought, n);
         if (grams.isEmpty()) {
@@ -45,7 +60,12 @@ public final class ThoughtText {
         return (double) grams.stream().filter(there::contains).count() / grams.size();
     }
 
-    /** Bytes of the ids over bytes after DEFLATE (RFC 1951), headers left out. A thought that repeats itself compresses well. */
+    /**
+     * {@return bytes of the ids over bytes after DEFLATE (RFC 1951), headers left out; 1 for an empty thought} A thought that repeats
+     * itself compresses well.
+     *
+     * @param thought ids, two bytes of each
+     */
     public static double compression(Tokens thought) {
         if (thought.isEmpty()) {
             return 1;

@@ -24,7 +24,7 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
             this.label = label;
         }
 
-        /** For people. */
+        /** {@return the level in words, for people} */
         public String label() {
             return label;
         }
@@ -91,18 +91,18 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
             this.advice = advice;
         }
 
-        /** The quantity, in words. */
+        /** {@return the quantity, in words} */
         public String what() {
             return what;
         }
 
-        /** What it means and what to do, in one sentence. */
+        /** {@return what it means and what to do, in one sentence without a full stop} */
         public String advice() {
             return advice;
         }
     }
 
-    /** One line for a person: quantity, value, bound, advice. */
+    /** {@return one line for a person: quantity, value, bound, advice} */
     public String sentence() {
         return String.format(Locale.ROOT, "%s is %.3g (bound %.3g): %s.", kind.what(), value, threshold, kind.advice());
     }
