@@ -27,8 +27,9 @@ public record Arm(String name, String question, Map<String, String> settings) {
     }
 
     /**
-     * The settings of the arm over those that all share.
+     * {@return the settings of the arm over those that all share}
      *
+     * @param shared settings of the experiment, unchanged
      * @throws subtext.bindings.EngineException.InvalidConfig naming a key that is not there
      */
     public RunConfig over(RunConfig shared) {

@@ -65,7 +65,7 @@ public final class ChainExperiment {
         }
     }
 
-    /** The settings that arms share if nothing else is said: the chain world with the study's sizes, five seeds, four iterations. */
+    /** {@return the settings that arms share if nothing else is said: the chain world with the study's sizes, five seeds, four iterations} */
     public static RunConfig settings() {
         return RunConfig.preset("chain")
                 .with("seeds", "0,1,2,3,4")
@@ -75,7 +75,7 @@ public final class ChainExperiment {
                 .with("baselines", "[]");
     }
 
-    /** All arms: the base first, since it trains the warm start of most others. */
+    /** {@return all arms, the base first, since it trains the warm start of most others} */
     public static List<Arm> all() {
         List<Arm> arms = new ArrayList<>();
         arms.add(Arm.of(
@@ -132,8 +132,9 @@ public final class ChainExperiment {
     }
 
     /**
-     * The arms of these names, in the order of {@link #all}.
+     * {@return the arms of these names, in the order of {@link #all}}
      *
+     * @param names in any order; a name given twice counts once
      * @throws EngineException.InvalidConfig if there is none of a name
      */
     public static List<Arm> named(List<String> names) {
@@ -150,10 +151,13 @@ public final class ChainExperiment {
     /**
      * Runs what is not finished yet, then writes {@code study.md}, {@code study.json} and {@code comparison.html}.
      *
-     * @param parallel arms at once
+     * @param parallel arms at once, at least 1
      * @param stop asks all of them to save and stop
      * @param listener told what happens in which arm; called by several threads, one call at a time
+     * @return what the arms found, as written to {@code study.md}
      * @throws EngineException of the first arm that failed; the others are asked to save and stop
+     * @throws EngineException.Stopped if {@code stop} was requested, after every arm at work has saved its state
+     * @throws UncheckedIOException if a file of the folder cannot be read or written
      */
     public ExperimentReport run(int parallel, StopSignal stop, BiConsumer<Arm, EmEvent> listener) {
         if (parallel < 1) {
@@ -182,7 +186,12 @@ public final class ChainExperiment {
         }
     }
 
-    /** What is known so far: the arms whose run is finished. */
+    /**
+     * {@return what is known so far, from the arms whose run is finished}
+     *
+     * @throws IOException if the report of a finished run cannot be read
+     * @throws EngineException.InvalidInput if no run is finished yet
+     */
     public ExperimentReport report() throws IOException {
         Map<Arm, String> reports = new LinkedHashMap<>();
         for (Arm arm : arms) {
@@ -193,7 +202,11 @@ public final class ChainExperiment {
         return ExperimentReport.of(reports);
     }
 
-    /** Folder of the run of an arm. */
+    /**
+     * {@return the folder of the run of an arm, which need not exist yet}
+     *
+     * @param arm any, also one that is not of this experiment
+     */
     public Path run(Arm arm) {
         return folder.resolve(ARMS).resolve(arm.name());
     }
@@ -202,7 +215,11 @@ public final class ChainExperiment {
         return RunDirectory.started(run(arm));
     }
 
-    /** Whether the run of an arm is finished. */
+    /**
+     * {@return whether the run of an arm is finished}
+     *
+     * @param arm looked up by its name
+     */
     public boolean finished(Arm arm) {
         return RunDirectory.finished(run(arm));
     }

@@ -98,8 +98,10 @@ public final class ExperimentReport {
     /**
      * The report of some arms.
      *
-     * @param reports what {@code em --json} printed, by arm
-     * @throws EngineException.InvalidInput if there are none, or one is not JSON
+     * @param reports what {@code em --json} printed, by arm, in the order in which the report shows them
+     * @return the figures of all arms, put side by side
+     * @throws EngineException.InvalidInput if there are none
+     * @throws EngineException.CorruptFile if one is not JSON, naming its arm
      */
     public static ExperimentReport of(Map<Arm, String> reports) {
         if (reports.isEmpty()) {
@@ -213,7 +215,7 @@ public final class ExperimentReport {
 
     // ---- output
 
-    /** Markdown: arms, every seed, the trend over K, the claims. Nats are per document. */
+    /** {@return Markdown: arms, every seed, the trend over K, the claims} Nats are per document. */
     public String toMarkdown() {
         StringBuilder out = new StringBuilder();
         out.append(
@@ -342,7 +344,7 @@ public final class ExperimentReport {
                 Locale.ROOT, "%d of %d, p = %.2g", c.wins(), c.wins() + c.losses() + c.ties(), c.signTest());
     }
 
-    /** The same as one JSON object; a value not measured is null. */
+    /** {@return the same as one JSON object} A value not measured is null. */
     public String toJson() {
         ObjectNode root = JSON.createObjectNode();
         root.put("base", ChainExperiment.BASE);

@@ -27,7 +27,11 @@ public final class HtmlReport {
 
     private HtmlReport() {}
 
-    /** The page of one run. */
+    /**
+     * {@return the page of one run, as HTML}
+     *
+     * @param run finished or under way
+     */
     public static String page(RunView run) {
         return page(run, "");
     }
@@ -67,7 +71,12 @@ public final class HtmlReport {
         return html.toString();
     }
 
-    /** Several runs side by side: means over seeds by setting, and every seed in a table. Runs that differ in seeds alone are one setting. */
+    /**
+     * {@return a page with several runs side by side, as HTML} It shows means over seeds by setting, and every seed in a table. Runs that
+     * differ in seeds alone are one setting.
+     *
+     * @param runs at least one; the settings of the others are compared with those of the first
+     */
     public static String comparison(List<RunView> runs) {
         List<Map<String, String>> keys =
                 runs.stream().map(run -> settings(run.config())).toList();
@@ -127,7 +136,11 @@ public final class HtmlReport {
         return flat;
     }
 
-    /** The same of runs that have names: each is a setting of its own. */
+    /**
+     * {@return the same page of runs that have names} Each is a setting of its own.
+     *
+     * @param named run by label, in the order of the map
+     */
     public static String comparison(Map<String, RunView> named) {
         Map<String, List<RunView>> settings = new LinkedHashMap<>();
         named.forEach((name, run) -> settings.put(name, List.of(run)));

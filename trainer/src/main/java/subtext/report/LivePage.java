@@ -47,8 +47,10 @@ public final class LivePage implements AutoCloseable {
     /**
      * Begins to serve.
      *
-     * @param port 0 for any that is free
+     * @param run its folder; read anew for every answer
+     * @param port 1 to 65535, or 0 for any that is free
      * @throws EngineException.InvalidInput if the folder holds no run
+     * @throws IOException if the port is taken or the folder cannot be read
      */
     public LivePage(Path run, int port) throws IOException {
         this.run = run;
@@ -59,7 +61,7 @@ public final class LivePage implements AutoCloseable {
         server.start();
     }
 
-    /** Where the page is. */
+    /** {@return where the page is, as a URL with the port that was found} */
     public String address() {
         return "http://localhost:" + server.getAddress().getPort() + "/";
     }

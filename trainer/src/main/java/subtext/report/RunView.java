@@ -59,6 +59,9 @@ public record RunView(
     /**
      * What there is of one seed so far.
      *
+     * @param seed one of the settings' list
+     * @param iterations those measured so far, the warm start first
+     * @param baselines those measured so far
      * @param curves training loss by stage, in the order the stages began
      * @param shown the same few chunks with all their thoughts, by the iteration whose E-step drew them
      * @param draws of each E-step of the corpus that has thoughts on disk, by iteration
@@ -71,7 +74,15 @@ public record RunView(
             TreeMap<Integer, List<EmReport.Shown>> shown,
             TreeMap<Integer, Histograms> draws) {}
 
-    /** A line of training metrics: loss in nats per token, tokens per second. */
+    /**
+     * One line of training metrics.
+     *
+     * @param step number of the step, from 1; one that the spike guard did not take counts too
+     * @param loss mean over the step's predicted tokens, nats
+     * @param gradientNorm global L2 norm, before it is clipped
+     * @param learningRate of this step
+     * @param tokensPerSecond predicted tokens
+     */
     public record Step(int step, double loss, double gradientNorm, double learningRate, double tokensPerSecond) {}
 
     /**
@@ -102,8 +113,11 @@ public record RunView(
     /**
      * Reads a run folder.
      *
+     * @param root folder of a run, finished or not; nothing in it is changed
+     * @return what is there now
      * @throws EngineException.InvalidInput if it is no run
      * @throws EngineException.CorruptFile if a file of it is damaged
+     * @throws IOException if a file cannot be read
      */
     public static RunView read(Path root) throws IOException {
         RunConfig config = RunDirectory.storedConfig(root);
