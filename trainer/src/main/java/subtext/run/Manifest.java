@@ -33,6 +33,11 @@ public final class Manifest {
     /**
      * Writes {@code folder/name} over the given entries of the folder: files, or folders with all files under them, temporary ones left
      * out.
+     *
+     * @param folder what the names are relative to
+     * @param name of the manifest, replaced by one rename if it is there
+     * @param entries relative to {@code folder}; one that does not exist is left out
+     * @throws IOException if a file cannot be read or the manifest cannot be written
      */
     public static void write(Path folder, String name, String... entries) throws IOException {
         StringBuilder lines = new StringBuilder();
@@ -124,9 +129,12 @@ public final class Manifest {
     /**
      * Checks every file of a manifest.
      *
+     * @param folder what the names are relative to
+     * @param name of the manifest in it
      * @param entries what the manifest is written over: everything under them must be listed
-     * @return how many files were checked
+     * @return how many files were checked, the manifest included
      * @throws EngineException.CorruptFile naming the first file that is missing, damaged or not listed
+     * @throws IOException if the manifest cannot be read or a folder cannot be listed
      */
     public static int verify(Path folder, String name, String... entries) throws IOException {
         List<String> problems = new ArrayList<>();
@@ -137,7 +145,16 @@ public final class Manifest {
         return files;
     }
 
-    /** As {@link #verify}, adding a line to {@code problems} for each file that is missing, damaged or not listed. */
+    /**
+     * As {@link #verify}, but collects what is wrong.
+     *
+     * @param folder what the names are relative to
+     * @param name of the manifest in it
+     * @param problems a line is added for each file that is missing, damaged or not listed
+     * @param entries what the manifest is written over: everything under them must be listed
+     * @return how many files were checked, the manifest included; 0 if there is no manifest, 1 if it is damaged
+     * @throws IOException if the manifest cannot be read or a folder cannot be listed
+     */
     public static int check(Path folder, String name, List<String> problems, String... entries) throws IOException {
         Path manifest = folder.resolve(name);
         if (!Files.exists(manifest)) {

@@ -47,7 +47,10 @@ public final class MetricsLog implements AutoCloseable {
     /**
      * Opens a log, or starts one. A last line that a power cut left half-written is cut off.
      *
+     * @param file need not exist; its folder must
+     * @return the log, behind its last whole line; to be closed by the caller
      * @throws EngineException.CorruptFile if a line before the last is damaged
+     * @throws IOException if the file cannot be read, cut or created
      */
     public static MetricsLog open(Path file) throws IOException {
         byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
@@ -67,7 +70,13 @@ public final class MetricsLog implements AutoCloseable {
         return new MetricsLog(channel, scan.known(), scan.last());
     }
 
-    /** Checks every line, adding one to {@code problems} if something is wrong. */
+    /**
+     * Checks every line of a log and changes nothing.
+     *
+     * @param file a log that exists
+     * @param problems gets a line that names the first damage, if there is any
+     * @throws IOException if the file cannot be read
+     */
     public static void check(Path file, List<String> problems) throws IOException {
         problem(Files.readAllBytes(file)).ifPresent(problem -> problems.add(file + ": " + problem));
     }
@@ -137,7 +146,13 @@ public final class MetricsLog implements AutoCloseable {
         return key.toString();
     }
 
-    /** Adds a line, unless one of the same kind about the same thing is there. */
+    /**
+     * Adds a line, unless one of the same kind about the same thing is there.
+     *
+     * @param event kind of the line
+     * @param fields JSON values by name, in this order in the line
+     * @throws IOException if the line cannot be written; no part of it is then left in the file
+     */
     public void add(String event, Map<String, Object> fields) throws IOException {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("event", event);
@@ -164,7 +179,11 @@ public final class MetricsLog implements AutoCloseable {
         last = sum;
     }
 
-    /** Flushes what was added to the disk. */
+    /**
+     * Flushes what was added to the disk.
+     *
+     * @throws IOException if the disk does not take it
+     */
     public void flush() throws IOException {
         channel.force(false);
     }

@@ -12,7 +12,7 @@ public final class ProcessMemory {
 
     private ProcessMemory() {}
 
-    /** Resident bytes: Java's heap and the tensors of a CPU device alike; empty where there is no Linux to ask. */
+    /** {@return resident bytes: Java's heap and the tensors of a CPU device alike; empty where there is no Linux to ask} */
     public static OptionalLong resident() {
         try {
             for (String line : Files.readAllLines(STATUS)) {

@@ -16,7 +16,11 @@ import subtext.bindings.Matmul;
 public final class Provenance {
     private Provenance() {}
 
-    /** The facts by name. */
+    /**
+     * {@return the facts by name, to be stored as JSON}
+     *
+     * @param device that computes the run; also asked whose matrix products it uses
+     */
     public static Map<String, Object> of(Device device) {
         Map<String, Object> facts = new LinkedHashMap<>();
         facts.put("started", Instant.now().toString());
@@ -44,8 +48,10 @@ public final class Provenance {
     }
 
     /**
-     * A warning, where log-probabilities of sampler, scorer and trainer agree up to rounding only: weights p / q then carry that error. For
-     * the record of a run.
+     * {@return a warning where log-probabilities of sampler, scorer and trainer agree up to rounding only, else empty} Weights p / q then
+     * carry that error. For the record of a run.
+     *
+     * @param device asked whether its log-probabilities are exact
      */
     public static Optional<String> inexact(Device device) {
         return device.exact()

@@ -90,6 +90,10 @@ public record RunConfig(
      * The chain world, when there is no corpus: sizes as in {@code subtext.world.ChainWorld.Plan}, numbers of documents of each part.
      *
      * @param rendering {@code tokens}: one token per state, for the science; {@code text}: sentences, for the whole text pipeline
+     * @param states n, number of states
+     * @param generators G, number of rules, at most 26
+     * @param depth L, steps of a problem
+     * @param readouts the steps, 1 to {@code depth} in rising order, after which the answer tells the state
      * @param warmStart documents with thoughts for the warm start
      * @param taughtRules rules that the teacher of the warm start knows; it guesses the state after the others. Token form only: the
      *     text form shows the true thoughts
@@ -116,6 +120,16 @@ public record RunConfig(
     /**
      * Sizes by the names of {@code subtext.model.LlamaConfig}; the vocabulary comes from the tokenizer.
      *
+     * @param layers L
+     * @param width C, of the residual stream
+     * @param heads H, query heads
+     * @param kvHeads Hkv, key and value heads; divides H
+     * @param headDim D, even; H * D need not be C
+     * @param hidden F, of the feed-forward half
+     * @param context the most positions of a sequence
+     * @param ropeTheta base of the rotary frequencies
+     * @param normEps added to the mean square in RMSNorm
+     * @param tied whether the output matrix is the embedding
      * @param from folder of a model in Hugging Face layout to start from: its sizes and tokenizer are then taken, with the control tokens
      *     it lacks, and {@code context} only shortens its own; empty: from scratch
      */
@@ -266,7 +280,7 @@ public record RunConfig(
         baselines = List.copyOf(baselines);
     }
 
-    /** The default: the chain world in token form, sized to end within minutes on two cores. */
+    /** {@return the default: the chain world in token form, sized to end within minutes on two cores} */
     public static RunConfig chain() {
         return new RunConfig(
                 List.of(0L),
@@ -284,9 +298,10 @@ public record RunConfig(
     }
 
     /**
-     * The settings of a name.
+     * {@return the settings of a name}
      *
-     * @throws EngineException.InvalidConfig if there is none
+     * @param name one of {@link #PRESETS}
+     * @throws EngineException.InvalidConfig if there are none of that name
      */
     public static RunConfig preset(String name) {
         return switch (name) {
@@ -421,7 +436,12 @@ public record RunConfig(
                 .with("device.type", "bf16");
     }
 
-    /** The settings of a JSON file over these. */
+    /**
+     * {@return the settings of a JSON file over these}
+     *
+     * @param file an object with any of the keys of {@link #toJson}
+     * @throws EngineException.InvalidConfig if the file cannot be read, is not JSON, has an unknown key or a value of another kind
+     */
     public RunConfig over(Path file) {
         try {
             JsonNode tree = JSON.readTree(Files.readString(file));
@@ -433,7 +453,13 @@ public record RunConfig(
         }
     }
 
-    /** One setting over these: a dotted key, and a value as JSON or as bare text. A comma list is taken where a list is wanted. */
+    /**
+     * {@return one setting over these}
+     *
+     * @param key dotted, such as {@code em.samples}; a value and not a group
+     * @param value JSON or bare text; a comma list is taken where a list is wanted
+     * @throws EngineException.InvalidConfig naming the key, if there is none or the value cannot be its
+     */
     public RunConfig with(String key, String value) {
         ObjectNode tree = tree();
         ObjectNode parent = tree;
@@ -470,7 +496,13 @@ public record RunConfig(
         return read(tree, "");
     }
 
-    /** The settings of a tree over these; {@code where} begins the message about what is wrong in it. */
+    /**
+     * {@return the settings of a tree over these}
+     *
+     * @param changes an object with any of the keys of {@link #toJson}
+     * @param where begins the message about what is wrong in it, such as the file; may be empty
+     * @throws EngineException.InvalidConfig if there is an unknown key or a value of another kind
+     */
     public RunConfig over(JsonNode changes, String where) {
         ObjectNode tree = tree();
         merge(tree, changes, "", where);
@@ -571,12 +603,18 @@ public record RunConfig(
         }
     }
 
-    /** As JSON, keys in the order of the records. */
+    /** {@return these settings as JSON, keys in the order of the records} */
     public String toJson() {
         return JSON.writeValueAsString(this);
     }
 
-    /** From the JSON of {@link #toJson}; every key must be known and present. */
+    /**
+     * {@return the settings of the JSON of {@link #toJson}}
+     *
+     * @param json settings; a key left out has the value of {@link #chain}
+     * @throws EngineException.InvalidConfig if there is an unknown key or a value of another kind
+     * @throws JacksonException if it is not JSON
+     */
     public static RunConfig fromJson(String json) {
         return chain().over(JSON.readTree(json), "");
     }

@@ -72,10 +72,15 @@ public final class RunDirectory implements AutoCloseable {
     /**
      * Starts a run in a new folder, or goes on with one.
      *
+     * @param root the folder; created if it is missing
      * @param resume whether an existing run is wanted
+     * @param config the run's settings; those of a resumed run must give the same results
      * @param provenance what computed it, as JSON values by name
+     * @return the run, locked against other processes until it is closed
      * @throws EngineException.InvalidConfig if there is a run and it was not to be resumed, or it was made with other settings
      * @throws EngineException.InvalidInput if another process works there
+     * @throws EngineException.CorruptFile if the stored settings are damaged
+     * @throws IOException if the folder cannot be read or written
      */
     public static RunDirectory open(
             Path root, boolean resume, RunConfig config, java.util.Map<String, Object> provenance) throws IOException {
@@ -135,12 +140,22 @@ public final class RunDirectory implements AutoCloseable {
                 + self.info().startInstant().map(Object::toString).orElse("unknown");
     }
 
-    /** Seals a finished run: {@code DONE} over what was measured and how. */
+    /**
+     * Seals a finished run: {@code DONE} over what was measured and how.
+     *
+     * @throws IOException if a file of the run cannot be read or {@code DONE} cannot be written
+     */
     public void finish() throws IOException {
         Manifest.write(root, DONE, SEALED);
     }
 
-    /** The configuration of an existing run. */
+    /**
+     * {@return the configuration of an existing run}
+     *
+     * @param root folder of the run
+     * @throws EngineException.InvalidInput if there is no {@code run.json} to be read
+     * @throws EngineException.CorruptFile if it is not as it was written
+     */
     public static RunConfig storedConfig(Path root) {
         Path file = root.resolve(RUN);
         byte[] bytes;
@@ -158,35 +173,62 @@ public final class RunDirectory implements AutoCloseable {
         }
     }
 
-    /** Whether there is a run in a folder, finished or not. */
+    /**
+     * {@return whether there is a run in a folder, finished or not}
+     *
+     * @param root need not exist
+     */
     public static boolean started(Path root) {
         return Files.exists(root.resolve(RUN));
     }
 
-    /** Whether the run of a folder is finished. */
+    /**
+     * {@return whether the run of a folder is finished} Looks for its seal and does not check it, as {@link #verify} does.
+     *
+     * @param root need not exist
+     */
     public static boolean finished(Path root) {
         return started(root) && Files.exists(root.resolve(DONE));
     }
 
-    /** The final report of a finished run, as {@code em --json} prints it. */
+    /**
+     * {@return the final report of a finished run, as {@code em --json} prints it}
+     *
+     * @param root folder of the run
+     * @throws IOException if there is none, or it cannot be read
+     */
     public static String report(Path root) throws IOException {
         return Files.readString(root.resolve(REPORT));
     }
 
-    /** The folder of an iteration's stage, in a run's folder. */
+    /**
+     * {@return the folder of an iteration's stage, in a run's folder}
+     *
+     * @param root folder of the run
+     * @param seed one of the run's
+     * @param iteration 0 for the warm start
+     */
     public static Path iteration(Path root, long seed, int iteration) {
         return iteration(root.resolve("seeds").resolve(Long.toString(seed)), iteration);
     }
 
-    /** The folder of an iteration's stage, in a seed's folder. */
+    /**
+     * {@return the folder of an iteration's stage, in a seed's folder}
+     *
+     * @param seed folder of the seed
+     * @param iteration 0 for the warm start
+     */
     public static Path iteration(Path seed, int iteration) {
         return seed.resolve("iterations").resolve(String.format(java.util.Locale.ROOT, "%02d", iteration));
     }
 
     /**
-     * Refuses to go on with a run by other settings; the device may change.
+     * Refuses to go on with a run by other settings; the device and the bounds of warnings may change.
      *
+     * @param root folder of the run
+     * @param wanted settings to go on with
      * @throws EngineException.InvalidConfig naming what is different
+     * @throws EngineException.InvalidInput if the folder holds no run
      */
     public static void requireSame(Path root, RunConfig wanted) {
         differ(storedConfig(root), wanted);
@@ -220,37 +262,41 @@ public final class RunDirectory implements AutoCloseable {
         }
     }
 
-    /** The folder. */
+    /** {@return the folder that everything of the run is in} */
     public Path root() {
         return root;
     }
 
-    /** Whether the run had been started before. */
+    /** {@return whether the run had been started before} */
     public boolean resumed() {
         return resumed;
     }
 
-    /** {@code seeds/0}. */
+    /**
+     * {@return the folder of a seed, such as {@code seeds/0}}
+     *
+     * @param seed one of the run's
+     */
     public Path seed(long seed) {
         return root.resolve("seeds").resolve(Long.toString(seed));
     }
 
-    /** The file of one line of JSON per thing measured. */
+    /** {@return the file of one line of JSON per thing measured} */
     public Path metrics() {
         return root.resolve(METRICS);
     }
 
-    /** The table of iterations and baselines. */
+    /** {@return the file of the table of iterations and baselines} */
     public Path csv() {
         return root.resolve(CSV);
     }
 
-    /** The final report, as {@code em --json} prints it. */
+    /** {@return the file of the final report, as {@code em --json} prints it} */
     public Path report() {
         return root.resolve(REPORT);
     }
 
-    /** The same for a person to read. */
+    /** {@return the file of the final report for a person to read} */
     public Path table() {
         return root.resolve(TABLE);
     }
@@ -258,6 +304,11 @@ public final class RunDirectory implements AutoCloseable {
     /**
      * Writes the page of a run into its folder, anew if there is one. The list of digests of a finished run then holds the digest of this
      * page; the other digests are left as they are, so that nothing damaged is made good.
+     *
+     * @param root folder of a run
+     * @param page HTML, encoded as UTF-8
+     * @return the file written
+     * @throws IOException if it cannot be written
      */
     public static Path writePage(Path root, String page) throws IOException {
         Path target = root.resolve(PAGE);
@@ -279,7 +330,11 @@ public final class RunDirectory implements AutoCloseable {
         return target;
     }
 
-    /** Lets others in. */
+    /**
+     * Lets other processes in.
+     *
+     * @throws IOException if the lock file cannot be closed
+     */
     @Override
     public void close() throws IOException {
         lock.release();
@@ -298,8 +353,11 @@ public final class RunDirectory implements AutoCloseable {
      * Checks everything in a run against the digests and checksums it was written with: settings, measurements, thoughts, checkpoints,
      * models and results, and the lists of digests themselves.
      *
+     * @param root folder of the run, which is only read
      * @param progress told each path before it is checked
+     * @return how many files were checked, and a line for each that is not as it was written
      * @throws EngineException.InvalidInput if the folder holds no run
+     * @throws IOException if a file or folder cannot be read
      */
     public static Verified verify(Path root, Consumer<Path> progress) throws IOException {
         int files = 1;

@@ -19,7 +19,12 @@ public final class SelfDigest {
 
     private SelfDigest() {}
 
-    /** The text with its digest put in. */
+    /**
+     * {@return the text with its digest put in}
+     *
+     * @param text JSON whose first {@code sha256} is {@link #EMPTY}
+     * @throws IllegalArgumentException if it is not
+     */
     public static String seal(String text) {
         Matcher field = FIELD.matcher(text);
         if (!field.find() || !field.group(1).equals(EMPTY)) {
@@ -30,8 +35,9 @@ public final class SelfDigest {
     }
 
     /**
-     * The text of sealed bytes.
+     * {@return the text of sealed bytes}
      *
+     * @param bytes the whole file, unchanged
      * @param name of the file, for the message
      * @param cure what to do if it is damaged
      * @throws EngineException.CorruptFile if a byte is not as written

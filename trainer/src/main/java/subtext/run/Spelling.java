@@ -7,7 +7,12 @@ import java.util.List;
 public final class Spelling {
     private Spelling() {}
 
-    /** {@code ; did you mean 'x'?} if a known name is near, else an empty string. */
+    /**
+     * {@return {@code ; did you mean 'x'?} if a known name is near, else an empty string}
+     *
+     * @param name as it was written; upper and lower case are the same
+     * @param known all that it could have been
+     */
     public static String hint(String name, List<String> known) {
         return known.stream()
                 .min(Comparator.comparingInt(candidate -> distance(name.toLowerCase(), candidate.toLowerCase())))

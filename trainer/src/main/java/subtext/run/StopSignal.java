@@ -10,14 +10,21 @@ import subtext.bindings.EngineException;
 public final class StopSignal {
     private volatile String cause;
 
-    /** Asks to stop; the first cause stays. */
+    /** A signal that nobody has given yet. */
+    public StopSignal() {}
+
+    /**
+     * Asks to stop. The first cause stays; later ones change nothing.
+     *
+     * @param why fits behind "stopped by"
+     */
     public synchronized void request(String why) {
         if (cause == null) {
             cause = why;
         }
     }
 
-    /** Why to stop, if it was asked for. */
+    /** {@return why to stop, if it was asked for} */
     public Optional<String> requested() {
         return Optional.ofNullable(cause);
     }
@@ -25,7 +32,7 @@ public final class StopSignal {
     /**
      * Stops here, if it was asked for.
      *
-     * @param where what is done and safe on disk
+     * @param where what is done and safe on disk, to fit behind the cause
      * @throws EngineException.Stopped naming cause and place
      */
     public void check(String where) {
