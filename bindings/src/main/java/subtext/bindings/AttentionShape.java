@@ -28,17 +28,25 @@ public record AttentionShape(long heads, long kvHeads, long headDim, double scal
         }
     }
 
-    /** Attention over all earlier keys with the usual scale. */
+    /**
+     * Attention over all earlier keys with the usual scale, {@code 1 / sqrt(D)}.
+     *
+     * @param heads query heads H
+     * @param kvHeads key and value heads Hkv, a divisor of H
+     * @param headDim head size D, even
+     * @return the shape, without a window
+     * @throws IllegalArgumentException as the constructor
+     */
     public static AttentionShape of(long heads, long kvHeads, long headDim) {
         return new AttentionShape(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), 0);
     }
 
-    /** Width of a row of queries, and of the output: H D. */
+    /** {@return the width of a row of queries, and of the output: H D} */
     public long width() {
         return heads * headDim;
     }
 
-    /** Width of a row of queries, keys and values: (H + 2 Hkv) D. */
+    /** {@return the width of a row of queries, keys and values: (H + 2 Hkv) D} */
     public long qkvWidth() {
         return (heads + 2 * kvHeads) * headDim;
     }

@@ -17,17 +17,21 @@ public enum Backend {
         this.libraryName = libraryName;
     }
 
-    /** The file name of the library. */
+    /** {@return the file name of the library, without a folder} */
     public String libraryName() {
         return libraryName;
     }
 
-    /** CUDA where its library and a device are there, else CPU. {@link #reasonUnavailable} says why CUDA was not taken. */
+    /** {@return CUDA where its library and a device are there, else CPU} {@link #reasonUnavailable} says why CUDA was not taken. */
     public static Backend best() {
         return CUDA.reasonUnavailable().isPresent() ? CPU : CUDA;
     }
 
-    /** Why the first device of this backend cannot be opened, in one line; empty if it can. Opens and closes it. */
+    /**
+     * Tries the first device of this backend: opens and closes it.
+     *
+     * @return why it cannot be opened, in one line; empty if it can
+     */
     public Optional<String> reasonUnavailable() {
         try (Device device = Device.open(this)) {
             return Optional.empty();

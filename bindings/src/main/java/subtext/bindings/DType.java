@@ -24,12 +24,12 @@ public enum DType {
         this.bytes = bytes;
     }
 
-    /** Bytes of one element. */
+    /** {@return the bytes of one element} */
     public int bytes() {
         return bytes;
     }
 
-    /** The type of statistics, losses, gradients and optimizer state beside activations of this type: F64 for F64, else F32. */
+    /** {@return the type of statistics, losses, gradients and optimizer state beside activations of this type: F64 for F64, else F32} */
     public DType real() {
         return this == F64 ? F64 : F32;
     }

@@ -114,7 +114,13 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    /** Opens the first device of {@code backend} with default options. */
+    /**
+     * Opens the first device of a backend with default options, on the calling thread.
+     *
+     * @param backend which library computes
+     * @return the device, which the caller closes
+     * @throws EngineException.BackendUnavailable as {@link #open(Backend, DeviceOptions)}
+     */
     public static Device open(Backend backend) {
         return open(backend, DeviceOptions.defaults());
     }
@@ -122,6 +128,9 @@ public final class Device implements AutoCloseable {
     /**
      * Opens a device on the calling thread.
      *
+     * @param backend which library computes
+     * @param options which device of it, and how
+     * @return the device, which the caller closes
      * @throws EngineException.BackendUnavailable if there is no library or no such device, with everything that was tried
      */
     public static Device open(Backend backend, DeviceOptions options) {
@@ -133,23 +142,26 @@ public final class Device implements AutoCloseable {
      * {@link #info}, and what would fill them does nothing. The very code that builds a model thus says what it would take. Kernels must
      * not be called.
      *
+     * @param backend which library would compute
+     * @param options which device of it, whose memory counts
+     * @return the device, which the caller closes
      * @throws EngineException.BackendUnavailable as {@link #open(Backend, DeviceOptions)}
      */
     public static Device planning(Backend backend, DeviceOptions options) {
         return new Device(backend, NativeLibrary.open(backend.libraryName(), options.library()), options, true);
     }
 
-    /** Whether this device only counts. */
+    /** {@return whether this device only counts} */
     public boolean planning() {
         return planning;
     }
 
-    /** Which library computes, or on a planning device would. */
+    /** {@return which library computes, or on a planning device would} */
     public Backend backend() {
         return backend;
     }
 
-    /** The kernels of this device. */
+    /** {@return the kernels of this device, which work on its tensors only} */
     public Kernels kernels() {
         return kernels;
     }
@@ -160,6 +172,9 @@ public final class Device implements AutoCloseable {
     /**
      * Measures a layout, allocates a slab of just that size and lays it out. The content is undefined.
      *
+     * @param role what it is to hold, in the words of errors and tables
+     * @param layout cuts the tensors; run twice, to count and then on the memory, once only on a planning device
+     * @return the slab, closed by the caller or with this device
      * @throws EngineException.OutOfDeviceMemory if it does not fit, with the table of what it was to hold
      */
     public Slab slab(String role, Consumer<Slab> layout) {
@@ -192,7 +207,13 @@ public final class Device implements AutoCloseable {
         return slab;
     }
 
-    /** Allocates pinned host memory. */
+    /**
+     * Allocates pinned host memory.
+     *
+     * @param bytes its size
+     * @return the memory, closed by the caller or with this device
+     * @throws EngineException.OutOfDeviceMemory if the system does not give it
+     */
     public HostBuffer hostBuffer(long bytes) {
         int status = SubtextH.st_host_alloc(symbols, handle, result, bytes);
         if (status == SubtextH.ST_OUT_OF_MEMORY) {
@@ -228,19 +249,35 @@ public final class Device implements AutoCloseable {
     // ---- copies
     // ------------------------------------------------------------------------------------------------------
 
-    /** Fills an I32 tensor. The array is copied before this returns and has exactly its size; so too in the other uploads. */
+    /**
+     * Fills an I32 tensor. The array is copied before this returns; so too in the other uploads of arrays.
+     *
+     * @param to I32, of any shape
+     * @param values all elements, row-major, exactly as many as the tensor has
+     * @throws IllegalArgumentException if type or number disagree; so too in the other uploads and downloads
+     */
     public void upload(Tensor to, int[] values) {
         requireCopy(to, values.length, DType.I32);
         upload(to, JAVA_INT, (staged, from, count) -> MemorySegment.copy(values, from, staged, JAVA_INT, 0, count));
     }
 
-    /** Fills an I64 tensor. */
+    /**
+     * Fills an I64 tensor.
+     *
+     * @param to I64, of any shape
+     * @param values all elements, row-major
+     */
     public void upload(Tensor to, long[] values) {
         requireCopy(to, values.length, DType.I64);
         upload(to, JAVA_LONG, (staged, from, count) -> MemorySegment.copy(values, from, staged, JAVA_LONG, 0, count));
     }
 
-    /** Fills an F32 tensor, or a BF16 one with every value rounded to nearest even. */
+    /**
+     * Fills an F32 tensor, or a BF16 one with every value rounded to nearest even.
+     *
+     * @param to F32 or BF16, of any shape
+     * @param values all elements, row-major
+     */
     public void upload(Tensor to, float[] values) {
         requireCopy(to, values.length, DType.F32, DType.BF16);
         if (to.dtype() == DType.F32) {
@@ -257,7 +294,12 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    /** Fills an F64 tensor. */
+    /**
+     * Fills an F64 tensor.
+     *
+     * @param to F64, of any shape
+     * @param values all elements, row-major
+     */
     public void upload(Tensor to, double[] values) {
         requireCopy(to, values.length, DType.F64);
         upload(
@@ -266,7 +308,12 @@ public final class Device implements AutoCloseable {
                 (staged, from, count) -> MemorySegment.copy(values, from, staged, JAVA_DOUBLE, 0, count));
     }
 
-    /** Fills a tensor of any type with the raw bytes of host memory of its size. Copied before this returns. */
+    /**
+     * Fills a tensor with raw bytes, copied before this returns.
+     *
+     * @param to of any type and shape
+     * @param host native or heap memory of exactly the tensor's bytes
+     */
     public void uploadBytes(Tensor to, MemorySegment host) {
         requireBytes(to, host.byteSize());
         if (host.isNative()) {
@@ -281,15 +328,24 @@ public final class Device implements AutoCloseable {
     }
 
     /**
-     * Queues a copy from pinned memory, {@code offset} bytes into the buffer. Leave that part of the buffer alone until
-     * {@link #synchronize} or a download.
+     * Queues a copy from pinned memory. Leave that part of the buffer alone until {@link #synchronize} or a download.
+     *
+     * @param to of any type and shape
+     * @param from a buffer of this device, read
+     * @param offset where in the buffer the tensor's bytes begin
+     * @throws IndexOutOfBoundsException if they reach beyond the buffer
      */
     public void upload(Tensor to, HostBuffer from, long offset) {
         MemorySegment part = from.segment().asSlice(offset, to.bytes());
         check("st_upload", SubtextH.st_upload(symbols, handle, to.address(), part, to.bytes()));
     }
 
-    /** Reads an I32 tensor; waits for all work queued before, as every download does. */
+    /**
+     * Reads an I32 tensor; waits for all work queued before, as every download does.
+     *
+     * @param from I32, of any shape
+     * @return all elements, row-major, in an array of the caller's
+     */
     public int[] downloadInts(Tensor from) {
         int[] values = new int[length(from)];
         requireCopy(from, values.length, DType.I32);
@@ -297,7 +353,12 @@ public final class Device implements AutoCloseable {
         return values;
     }
 
-    /** Reads an I64 tensor. */
+    /**
+     * Reads an I64 tensor.
+     *
+     * @param from I64, of any shape
+     * @return all elements, row-major
+     */
     public long[] downloadLongs(Tensor from) {
         long[] values = new long[length(from)];
         requireCopy(from, values.length, DType.I64);
@@ -305,7 +366,12 @@ public final class Device implements AutoCloseable {
         return values;
     }
 
-    /** Reads an F32 or BF16 tensor. */
+    /**
+     * Reads an F32 or BF16 tensor.
+     *
+     * @param from F32, or BF16, which is widened exactly
+     * @return all elements, row-major
+     */
     public float[] downloadFloats(Tensor from) {
         float[] values = new float[length(from)];
         requireCopy(from, values.length, DType.F32, DType.BF16);
@@ -324,7 +390,12 @@ public final class Device implements AutoCloseable {
         return values;
     }
 
-    /** Reads an F64 tensor, or an F32 or BF16 one widened. */
+    /**
+     * Reads a tensor of floating point.
+     *
+     * @param from F64, or F32 or BF16, which are widened exactly
+     * @return all elements, row-major
+     */
     public double[] downloadDoubles(Tensor from) {
         if (from.dtype() != DType.F64) {
             float[] narrow = downloadFloats(from);
@@ -342,7 +413,12 @@ public final class Device implements AutoCloseable {
         return values;
     }
 
-    /** Reads the raw bytes of a tensor into host memory of its size. */
+    /**
+     * Reads the raw bytes of a tensor.
+     *
+     * @param host native or heap memory of exactly the tensor's bytes, written
+     * @param from of any type and shape
+     */
     public void downloadBytes(MemorySegment host, Tensor from) {
         requireBytes(from, host.byteSize());
         if (host.isNative()) {
@@ -356,13 +432,26 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    /** Reads a tensor into pinned memory, {@code offset} bytes into the buffer. */
+    /**
+     * Reads a tensor into pinned memory.
+     *
+     * @param to a buffer of this device, written
+     * @param offset where in the buffer the tensor's bytes begin
+     * @param from of any type and shape
+     * @throws IndexOutOfBoundsException if they reach beyond the buffer
+     */
     public void download(HostBuffer to, long offset, Tensor from) {
         MemorySegment part = to.segment().asSlice(offset, from.bytes());
         check("st_download", SubtextH.st_download(symbols, handle, part, from.address(), from.bytes()));
     }
 
-    /** Copies the bytes of {@code from} into {@code to}, which has the same type and number of elements. Queued. */
+    /**
+     * Copies a tensor's bytes into another. Queued.
+     *
+     * @param to written
+     * @param from of the same type and number of elements, in any shape
+     * @throws IllegalArgumentException if they differ in that
+     */
     public void copy(Tensor to, Tensor from) {
         if (to.dtype() != from.dtype() || to.shape().size() != from.shape().size()) {
             throw to.disagreement("to", from.dtype() + " " + from.shape());
@@ -370,7 +459,11 @@ public final class Device implements AutoCloseable {
         check("st_copy", SubtextH.st_copy(symbols, handle, to.address(), from.address(), from.bytes()));
     }
 
-    /** Sets every byte to zero. Queued. */
+    /**
+     * Sets every byte to zero. Queued; a planning device does nothing.
+     *
+     * @param tensor of any type and shape
+     */
     public void zero(Tensor tensor) {
         if (planning) {
             return;
@@ -461,6 +554,9 @@ public final class Device implements AutoCloseable {
     /**
      * Records the work that {@code body} queues, without doing it. Where the backend has no graphs the body is kept and
      * {@link Recording#replay} runs it.
+     *
+     * @param body queues work by {@link #kernels}, under the rules of {@link Recording}; what it throws is passed on and ends the recording
+     * @return the work, to be replayed any number of times; closed by the caller or with this device
      */
     public Recording record(Runnable body) {
         int status = SubtextH.st_record_begin(symbols, handle);
@@ -490,7 +586,7 @@ public final class Device implements AutoCloseable {
         check("st_record_replay", SubtextH.st_record_replay(symbols, handle, graph));
     }
 
-    /** A stopwatch on this device's clock. */
+    /** {@return a stopwatch on this device's clock, closed by the caller or with this device} */
     public DeviceTimer timer() {
         DeviceTimer timer = new DeviceTimer(this, event(), event());
         owned.add(timer);
@@ -514,7 +610,7 @@ public final class Device implements AutoCloseable {
     // ---- facts
     // -------------------------------------------------------------------------------------------------------
 
-    /** What the device says about itself now. */
+    /** {@return what the device says about itself now} */
     public DeviceInfo info() {
         return new DeviceInfo(
                 text(SubtextH.ST_TEXT_NAME),
@@ -529,22 +625,29 @@ public final class Device implements AutoCloseable {
                 property(SubtextH.ST_IS_EMULATED) != 0);
     }
 
-    /** The vendor's matrix library in use, with version and file; empty if products are all our own. */
+    /** {@return the vendor's matrix library in use, with version and file; empty if products are all our own} */
     public Optional<String> vendorMatmul() {
         return Optional.ofNullable(vendor).map(CublasLt::description);
     }
 
-    /** What was asked to compute matrix products. */
+    /** {@return what was asked to compute matrix products} */
     public Matmul matmul() {
         return matmul;
     }
 
-    /** Whether forward products, and with them log-probabilities, are exact to the bit for any batch: not under {@link Matmul#VENDOR}. */
+    /**
+     * {@return whether forward products, and with them log-probabilities, are exact to the bit for any batch: not under
+     * {@link Matmul#VENDOR}}
+     */
     public boolean exact() {
         return !kernels.vendorForward();
     }
 
-    /** Where cuBLASLt is looked for on this machine: the file it is found as, or every place it is not at. Opens the library if it is there. */
+    /**
+     * Looks for cuBLASLt on this machine, and opens it if it is there.
+     *
+     * @return the version and file it is found as, or every place it is not at, in one line
+     */
     public static String vendorMatmulSearch() {
         CublasLt.Found found = CublasLt.find();
         return found.library()
@@ -553,22 +656,22 @@ public final class Device implements AutoCloseable {
                         + "; SUBTEXT_CUBLASLT_PATH names its file");
     }
 
-    /** How often device or pinned memory was allocated since the device was opened. A steady state adds none. */
+    /** {@return how often device or pinned memory was allocated since the device was opened} A steady state adds none. */
     public long allocations() {
         return property(SubtextH.ST_ALLOCATIONS);
     }
 
-    /** Bytes allocated and not yet freed; of a device that only counts, what would have been allocated. */
+    /** {@return the bytes allocated and not yet freed; of a device that only counts, what would have been allocated} */
     public long allocatedBytes() {
         return plannedBytes + property(SubtextH.ST_ALLOCATED_BYTES);
     }
 
-    /** The file the library was opened from. */
+    /** {@return the file the library was opened from} */
     public Path libraryPath() {
         return library.path();
     }
 
-    /** SHA-256 of that file, in hexadecimal: it names the kernels a result was computed with. */
+    /** {@return the SHA-256 of that file, in hexadecimal: it names the kernels a result was computed with} */
     public String libraryDigest() {
         return library.digest();
     }

@@ -31,27 +31,49 @@ public record DeviceOptions(int ordinal, int threads, Optional<Path> library, Ma
         }
     }
 
-    /** Device 0, one thread per core, the library found by the usual rules. */
+    /** {@return device 0, one thread per core, the library found by the usual rules} */
     public static DeviceOptions defaults() {
         return new DeviceOptions(0, 0, Optional.empty(), Matmul.AUTO);
     }
 
-    /** The same for another device of the backend, from 0. */
+    /**
+     * The same for another device of the backend.
+     *
+     * @param ordinal from 0; the CPU has only 0
+     * @return these options but for the ordinal
+     * @throws IllegalArgumentException if it is negative
+     */
     public DeviceOptions withOrdinal(int ordinal) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
-    /** The same with so many CPU threads; 0 for one per core. */
+    /**
+     * The same with another number of CPU threads.
+     *
+     * @param threads 0 for one per core, at most {@link #MOST_THREADS}
+     * @return these options but for the threads
+     * @throws IllegalArgumentException if it is out of range
+     */
     public DeviceOptions withThreads(int threads) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }
 
-    /** The same with this library file; nothing else is looked for. */
+    /**
+     * The same with a library file of the caller's; nothing else is looked for.
+     *
+     * @param library the file, looked at only when a device is opened
+     * @return these options but for the library
+     */
     public DeviceOptions withLibrary(Path library) {
         return new DeviceOptions(ordinal, threads, Optional.of(library), matmul);
     }
 
-    /** The same with the products of another maker. */
+    /**
+     * The same with the products of another maker.
+     *
+     * @param matmul who computes them; whether it is there is seen when a device is opened
+     * @return these options but for the products
+     */
     public DeviceOptions withMatmul(Matmul matmul) {
         return new DeviceOptions(ordinal, threads, library, matmul);
     }

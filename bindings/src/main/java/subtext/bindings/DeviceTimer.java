@@ -25,7 +25,11 @@ public final class DeviceTimer implements AutoCloseable {
         device.recordEvent(to);
     }
 
-    /** Waits for both events and gives the milliseconds between them. */
+    /**
+     * Waits for both events.
+     *
+     * @return the milliseconds between them, by the device's clock
+     */
     public double elapsedMillis() {
         return device.elapsed(from, to);
     }

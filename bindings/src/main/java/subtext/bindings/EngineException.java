@@ -19,7 +19,13 @@ public abstract sealed class EngineException extends RuntimeException {
         /** What it returned. */
         private final Status status;
 
-        /** A failed call: the operation by its C name, what it returned, and the device's own text, which may be empty. */
+        /**
+         * A failed call.
+         *
+         * @param operation C name of the function
+         * @param status what it returned, not {@link Status#OK}
+         * @param text the device's own words, which may be empty
+         */
         public NativeCall(String operation, Status status, String text) {
             super(operation + ": " + status + (text.isEmpty() ? "" : ", " + text) + hint(status), null);
             this.operation = operation;
@@ -30,12 +36,12 @@ public abstract sealed class EngineException extends RuntimeException {
             return status == Status.DEVICE_ERROR ? "; set SUBTEXT_SYNC=1 to see which kernel it was" : "";
         }
 
-        /** The operation, by its C name. */
+        /** {@return the operation, by its C name} */
         public String operation() {
             return operation;
         }
 
-        /** What the operation returned, never {@link Status#OK}. */
+        /** {@return what the operation returned, never {@link Status#OK}} */
         public Status status() {
             return status;
         }
@@ -45,12 +51,21 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class BackendUnavailable extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message one line: what was tried and what cures it
+         */
         public BackendUnavailable(String message) {
             super(message, null);
         }
 
-        /** With the whole message and what the loader or the system said. */
+        /**
+         * With the whole message and its cause.
+         *
+         * @param message one line: what was tried and what cures it
+         * @param cause what the loader or the system said
+         */
         public BackendUnavailable(String message, Throwable cause) {
             super(message, cause);
         }
@@ -60,7 +75,11 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class OutOfDeviceMemory extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message how much was wanted, how much is free, and for what
+         */
         public OutOfDeviceMemory(String message) {
             super(message, null);
         }
@@ -70,12 +89,21 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class CorruptFile extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message one line that begins with the path of the file
+         */
         public CorruptFile(String message) {
             super(message, null);
         }
 
-        /** With the whole message and what reading met. */
+        /**
+         * With the whole message and its cause.
+         *
+         * @param message one line that begins with the path of the file
+         * @param cause what reading met
+         */
         public CorruptFile(String message, Throwable cause) {
             super(message, cause);
         }
@@ -85,12 +113,21 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class InvalidConfig extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message one line: the field, its value and what is allowed
+         */
         public InvalidConfig(String message) {
             super(message, null);
         }
 
-        /** With the whole message and what parsing met. */
+        /**
+         * With the whole message and its cause.
+         *
+         * @param message one line: the field, its value and what is allowed
+         * @param cause what parsing met
+         */
         public InvalidConfig(String message, Throwable cause) {
             super(message, cause);
         }
@@ -103,7 +140,11 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class NonFinite extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message where the number was met first, and the last good checkpoint
+         */
         public NonFinite(String message) {
             super(message, null);
         }
@@ -113,12 +154,21 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class InvalidInput extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message one line: the path or flag, and what was expected
+         */
         public InvalidInput(String message) {
             super(message, null);
         }
 
-        /** With the whole message and what reading or parsing met. */
+        /**
+         * With the whole message and its cause.
+         *
+         * @param message one line: the path or flag, and what was expected
+         * @param cause what reading or parsing met
+         */
         public InvalidInput(String message, Throwable cause) {
             super(message, cause);
         }
@@ -128,7 +178,11 @@ public abstract sealed class EngineException extends RuntimeException {
     public static final class Stopped extends EngineException {
         private static final long serialVersionUID = 1L;
 
-        /** With the whole message. */
+        /**
+         * With the whole message.
+         *
+         * @param message who asked, where the run stands and how to go on
+         */
         public Stopped(String message) {
             super(message, null);
         }

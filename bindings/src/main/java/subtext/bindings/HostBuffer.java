@@ -20,17 +20,22 @@ public final class HostBuffer implements AutoCloseable {
         this.memory = base.reinterpret(bytes, arena, null);
     }
 
-    /** Bytes of the memory. */
+    /** {@return the size in bytes} */
     public long bytes() {
         return memory.byteSize();
     }
 
-    /** The memory, for bulk copies. Dead once this buffer is closed. */
+    /** {@return the memory, for bulk copies} Dead once this buffer is closed. */
     public MemorySegment segment() {
         return memory;
     }
 
-    /** The memory as a buffer in the machine's byte order, for what Java code writes element by element; at most 2 GiB. */
+    /**
+     * A view for what Java code writes element by element. Dead once this buffer is closed.
+     *
+     * @return the whole memory in the machine's byte order
+     * @throws UnsupportedOperationException if the memory is larger than a {@link ByteBuffer} can be, 2 GiB
+     */
     public ByteBuffer buffer() {
         return memory.asByteBuffer().order(ByteOrder.nativeOrder());
     }

@@ -50,7 +50,13 @@ public final class Kernels {
     // ---- embedding
     // ---------------------------------------------------------------------------------------------------
 
-    /** {@code y[n] = w[token[n]]}. y (N, C), w (V, C) dtype; token (N) i32: outside [0, V) gives a row of zeros. */
+    /**
+     * {@code y[n] = w[token[n]]}.
+     *
+     * @param y (N, C) dtype, written
+     * @param w (V, C) dtype
+     * @param token (N) i32; outside [0, V) gives a row of zeros
+     */
     public void embeddingForward(Tensor y, Tensor w, Tensor token) {
         long N = size(token), C = w.shape().last(), V = w.shape().rows();
         DType dtype = activation("w", w);
@@ -63,8 +69,12 @@ public final class Kernels {
     }
 
     /**
-     * {@code dw[token[n]] += dy[n]}. dw (V, C) real; dy (N, C) dtype; token (N) i32; order (N) i32: the row numbers stably sorted by token,
-     * so that every sum has one order.
+     * {@code dw[token[n]] += dy[n]}.
+     *
+     * @param dw (V, C) real, added into
+     * @param dy (N, C) dtype
+     * @param token (N) i32; outside [0, V) adds nothing
+     * @param order (N) i32: the row numbers stably sorted by token, so that every sum has one order
      */
     public void embeddingBackward(Tensor dw, Tensor dy, Tensor token, Tensor order) {
         long N = size(token), C = dw.shape().last(), V = dw.shape().rows();
@@ -88,7 +98,13 @@ public final class Kernels {
                         dtype.code()));
     }
 
-    /** {@code y[m] = x[row[m]]}. y (M, C), x (N, C) dtype; row (M) i32 in [0, N). */
+    /**
+     * {@code y[m] = x[row[m]]}.
+     *
+     * @param y (M, C) dtype, written
+     * @param x (N, C) dtype
+     * @param row (M) i32 in [0, N), not checked
+     */
     public void gatherRows(Tensor y, Tensor x, Tensor row) {
         long M = size(row), C = x.shape().last();
         DType dtype = activation("x", x);
@@ -103,8 +119,13 @@ public final class Kernels {
     // -----------------------------------------------------------------------------------------------
 
     /**
-     * {@code y = x / sqrt(mean(x^2) + eps) * w}. Zhang &amp; Sennrich 2019, equation 4. y, x (N, C), w (C) dtype; rstd (N) real, kept for
-     * backward, or null.
+     * {@code y = x / sqrt(mean(x^2) + eps) * w}. Zhang &amp; Sennrich 2019, equation 4.
+     *
+     * @param y (N, C) dtype, written
+     * @param rstd (N) real, {@code 1 / sqrt(mean(x^2) + eps)}, written, kept for backward; or null
+     * @param x (N, C) dtype
+     * @param w (C) dtype
+     * @param eps what keeps the root from 0, such as 1e-5
      */
     public void rmsnormForward(Tensor y, Tensor rstd, Tensor x, Tensor w, double eps) {
         long N = x.shape().rows(), C = x.shape().last();
@@ -129,13 +150,28 @@ public final class Kernels {
                         dtype.code()));
     }
 
-    /** Bytes of scratch that {@link #rmsnormBackward} needs for N rows of width C. */
+    /**
+     * How much scratch {@link #rmsnormBackward} needs.
+     *
+     * @param N rows
+     * @param C width
+     * @param dtype type of the activations
+     * @return the bytes
+     */
     public long rmsnormBackwardScratchBytes(long N, long C, DType dtype) {
         return SubtextH.st_rmsnorm_backward_scratch_bytes(symbols, handle, N, C, dtype.code());
     }
 
     /**
-     * Adds into dx (the residual branch has put its part there before) and into dw. dx, dy, x (N, C), w (C) dtype; dw (C), rstd (N) real.
+     * Adds into dx (the residual branch has put its part there before) and into dw.
+     *
+     * @param dx (N, C) dtype, added into
+     * @param dw (C) real, added into
+     * @param dy (N, C) dtype
+     * @param x (N, C) dtype, as it went into forward
+     * @param w (C) dtype
+     * @param rstd (N) real, of forward
+     * @param scratch of {@link #rmsnormBackwardScratchBytes}
      */
     public void rmsnormBackward(Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd, Tensor scratch) {
         long N = x.shape().rows(), C = x.shape().last();
@@ -166,14 +202,24 @@ public final class Kernels {
     // ---- matrix products
     // ---------------------------------------------------------------------------------------------
 
-    /** {@code c = a b^T}: {@link #matmulNT(Tensor, Tensor, Tensor, Tensor)} without residual. */
+    /**
+     * {@code c = a b^T}: {@link #matmulNT(Tensor, Tensor, Tensor, Tensor)} without residual.
+     *
+     * @param c (M, N) dtype, or real for logits; written
+     * @param a (M, K) dtype
+     * @param b (N, K) dtype
+     */
     public void matmulNT(Tensor c, Tensor a, Tensor b) {
         matmulNT(c, a, b, null);
     }
 
     /**
-     * {@code c = a b^T + residual}. c (M, N), a (M, K), b (N, K) dtype, or c real (logits); residual of c's type and shape, or null, or c
-     * itself; it is added last, before rounding. Every element is one fixed chain over k, whatever M is.
+     * {@code c = a b^T + residual}. Every element is one fixed chain over k, whatever M is, but for {@link Matmul#VENDOR}.
+     *
+     * @param c (M, N) dtype, or real for logits; written
+     * @param a (M, K) dtype
+     * @param b (N, K) dtype
+     * @param residual of c's type and shape, or null, or c itself; added last, before rounding
      */
     public void matmulNT(Tensor c, Tensor a, Tensor b, Tensor residual) {
         long M = a.shape().rows(), K = a.shape().last(), N = b.shape().rows();
@@ -206,7 +252,13 @@ public final class Kernels {
                         c.dtype().code()));
     }
 
-    /** {@code c = a b}, for input gradients. c (M, N), a (M, K), b (K, N) dtype. */
+    /**
+     * {@code c = a b}, for input gradients.
+     *
+     * @param c (M, N) dtype, written
+     * @param a (M, K) dtype
+     * @param b (K, N) dtype
+     */
     public void matmulNN(Tensor c, Tensor a, Tensor b) {
         long M = a.shape().rows(), K = a.shape().last(), N = b.shape().last();
         DType dtype = activation("a", a);
@@ -221,7 +273,13 @@ public final class Kernels {
                 SubtextH.st_matmul_nn(symbols, handle, c.address(), a.address(), b.address(), M, N, K, dtype.code()));
     }
 
-    /** {@code c += a^T b}, for weight gradients: adds. c (M, N) real; a (K, M), b (K, N) dtype. */
+    /**
+     * {@code c += a^T b}, for weight gradients: adds.
+     *
+     * @param c (M, N) real, added into
+     * @param a (K, M) dtype
+     * @param b (K, N) dtype
+     */
     public void matmulTN(Tensor c, Tensor a, Tensor b) {
         long K = a.shape().rows(), M = a.shape().last(), N = b.shape().last();
         DType dtype = activation("a", a);
@@ -245,6 +303,8 @@ public final class Kernels {
      * @param x (N, stride) dtype, a row holding heads of size D one after another
      * @param position (N) i32 in [0, context)
      * @param table (context, D/2, 2) real: cos, sin
+     * @param heads how many heads of a row are rotated: H + Hkv of a row of queries, keys and values
+     * @param headDim head size D, even
      * @param direction +1 forward, -1 the transpose, which is the backward
      */
     public void rope(Tensor x, Tensor position, Tensor table, long heads, long headDim, int direction) {
@@ -283,11 +343,12 @@ public final class Kernels {
      * Causal grouped-query attention over packed sequences; sequence s owns the rows from cuSeqlens[s] to cuSeqlens[s+1] - 1.
      * Vaswani et al. 2017; Ainslie et al. 2023.
      *
-     * @param y (N, H D) dtype
+     * @param y (N, H D) dtype, written
      * @param lse (N, H) real, log-sum-exp of the scaled scores, kept for backward, or null
      * @param qkv (N, (H + 2 Hkv) D) dtype: query, key, value heads
      * @param cuSeqlens (S + 1) i32, the last being N
      * @param longest an upper bound of the rows of a sequence
+     * @param shape H, Hkv, D, the factor of the scores and the window
      */
     public void attentionForward(
             Tensor y, Tensor lse, Tensor qkv, Tensor cuSeqlens, long longest, AttentionShape shape) {
@@ -318,13 +379,34 @@ public final class Kernels {
                         dtype.code()));
     }
 
-    /** Bytes of scratch that {@link #attentionBackward} needs for S sequences of at most {@code longest} rows, N in all. */
+    /**
+     * How much scratch {@link #attentionBackward} needs.
+     *
+     * @param S sequences
+     * @param longest an upper bound of the rows of a sequence
+     * @param N rows of all sequences
+     * @param shape as for the pass itself
+     * @param dtype type of the activations
+     * @return the bytes
+     */
     public long attentionBackwardScratchBytes(long S, long longest, long N, AttentionShape shape, DType dtype) {
         return SubtextH.st_attention_backward_scratch_bytes(
                 symbols, handle, S, longest, N, shape.heads(), shape.kvHeads(), shape.headDim(), dtype.code());
     }
 
-    /** Writes dqkv. dqkv, qkv (N, (H + 2 Hkv) D), dy, y (N, H D) dtype; the rest as in {@link #attentionForward}. */
+    /**
+     * The gradient of {@link #attentionForward}. Writes dqkv.
+     *
+     * @param dqkv (N, (H + 2 Hkv) D) dtype, written
+     * @param dy (N, H D) dtype
+     * @param y (N, H D) dtype, what forward wrote
+     * @param qkv (N, (H + 2 Hkv) D) dtype, as it went into forward
+     * @param lse (N, H) real, of forward
+     * @param cuSeqlens (S + 1) i32, as in forward
+     * @param scratch of {@link #attentionBackwardScratchBytes}
+     * @param longest an upper bound of the rows of a sequence
+     * @param shape as in forward
+     */
     public void attentionBackward(
             Tensor dqkv,
             Tensor dy,
@@ -369,9 +451,13 @@ public final class Kernels {
     /**
      * Stores the keys and values of N rows: row n goes to slot[n] at index position[n] - offset[n]; rows with slot[n] &lt; 0 are skipped.
      *
-     * @param k (slots, capacity, Hkv, D) dtype, and v likewise
-     * @param qkv (N, (H + 2 Hkv) D), already rotated
-     * @param slot (N) i32, as are position and offset
+     * @param k (slots, capacity, Hkv, D) dtype, written at the places named
+     * @param v like k, for the values
+     * @param qkv (N, (H + 2 Hkv) D) dtype, its queries and keys already rotated; keys and values are read
+     * @param slot (N) i32: which slot a row goes to
+     * @param position (N) i32: the row's place in its sequence
+     * @param offset (N) i32: the position that stands first in the slot, 0 where the slot holds the whole sequence
+     * @param shape H, Hkv and D; its scale and window do not matter
      */
     public void cacheStore(
             Tensor k, Tensor v, Tensor qkv, Tensor slot, Tensor position, Tensor offset, AttentionShape shape) {
@@ -407,12 +493,17 @@ public final class Kernels {
      * rows of sequence s stand at start[s], start[s] + 1, ...; its position p lies in slot prefixSlot[s] at index p where
      * p &lt; prefixLength[s], else in slot[s] at index p - prefixLength[s]. A sequence with slot[s] &lt; 0 gets zeros.
      *
-     * @param y (N, H D) dtype
+     * @param y (N, H D) dtype, written
      * @param qkv (N, (H + 2 Hkv) D) dtype, of which the queries are read
-     * @param k (slots, capacity, Hkv, D) dtype, and v likewise
-     * @param cuSeqlens (S + 1) i32
-     * @param slot (S) i32, as are prefixSlot, prefixLength and start
+     * @param k (slots, capacity, Hkv, D) dtype
+     * @param v like k, for the values
+     * @param cuSeqlens (S + 1) i32: where the new rows of each sequence begin, the last being N
+     * @param slot (S) i32: where a sequence's own keys and values lie
+     * @param prefixSlot (S) i32: where those of a prefix lie, which sequences may share
+     * @param prefixLength (S) i32: how many positions of the prefix slot count; 0 for no prefix
+     * @param start (S) i32: the position of the first new row
      * @param longest the most rows any sequence has here
+     * @param shape H, Hkv, D, the factor of the scores and the window
      */
     public void attentionCached(
             Tensor y,
@@ -465,7 +556,12 @@ public final class Kernels {
     // ---- feed-forward
     // ------------------------------------------------------------------------------------------------
 
-    /** {@code y = silu(gate) * up}. Shazeer 2020. y (N, F), gateUp (N, 2 F) dtype: gate, then up. */
+    /**
+     * {@code y = silu(gate) * up}. Shazeer 2020.
+     *
+     * @param y (N, F) dtype, written
+     * @param gateUp (N, 2 F) dtype: gate, then up
+     */
     public void swigluForward(Tensor y, Tensor gateUp) {
         long N = y.shape().rows(), F = y.shape().last();
         DType dtype = activation("y", y);
@@ -475,7 +571,13 @@ public final class Kernels {
                 SubtextH.st_swiglu_forward(symbols, handle, y.address(), gateUp.address(), N, F, dtype.code()));
     }
 
-    /** Writes dGateUp (N, 2 F); dy (N, F), gateUp (N, 2 F); all dtype. */
+    /**
+     * The gradient of {@link #swigluForward}.
+     *
+     * @param dGateUp (N, 2 F) dtype, written
+     * @param dy (N, F) dtype
+     * @param gateUp (N, 2 F) dtype, as it went into forward
+     */
     public void swigluBackward(Tensor dGateUp, Tensor dy, Tensor gateUp) {
         long N = dy.shape().rows(), F = dy.shape().last();
         DType dtype = activation("dy", dy);
@@ -487,7 +589,13 @@ public final class Kernels {
                         symbols, handle, dGateUp.address(), dy.address(), gateUp.address(), N, F, dtype.code()));
     }
 
-    /** {@code y = a + b}. All of one dtype and size; y may be a or b. */
+    /**
+     * {@code y = a + b}. All of one dtype and size.
+     *
+     * @param y of any shape, written; may be a or b
+     * @param a of y's dtype and size
+     * @param b of y's dtype and size
+     */
     public void add(Tensor y, Tensor a, Tensor b) {
         long n = size(y);
         DType dtype = activation("y", y);
@@ -500,8 +608,12 @@ public final class Kernels {
     // --------------------------------------------------------------------------------------------------------
 
     /**
-     * {@code logProb[n] = log softmax(logits[n])[token[n]]}. logProb (N) real; logits (N, stride) real, of which the first
-     * {@code vocabulary} columns count; token (N) i32: outside [0, vocabulary) gives 0.
+     * {@code logProb[n] = log softmax(logits[n])[token[n]]}.
+     *
+     * @param logProb (N) real, written, in nats
+     * @param logits (N, stride) real
+     * @param token (N) i32: outside [0, vocabulary) gives 0
+     * @param vocabulary how many columns of the logits count, from the first
      */
     public void logProb(Tensor logProb, Tensor logits, Tensor token, long vocabulary) {
         long N = size(token), stride = logits.shape().last();
@@ -526,11 +638,12 @@ public final class Kernels {
      * {@code loss[n] = -log softmax(logits[n])[target[n]]} and
      * {@code dlogits[n] = weight[n] * (softmax(logits[n]) - onehot(target[n]))}.
      *
-     * @param loss (N) real, not weighted
+     * @param loss (N) real, written, in nats, not weighted
      * @param dlogits (N, stride) dtype, or null; with dtype real it may be logits itself; padding columns are written as 0
      * @param logits (N, stride) real
      * @param target (N) i32; outside [0, vocabulary): loss 0 and dlogits 0
      * @param weight (N) real
+     * @param vocabulary how many columns of the logits count, from the first; the others are padding
      */
     public void crossEntropy(
             Tensor loss, Tensor dlogits, Tensor logits, Tensor target, Tensor weight, long vocabulary) {
@@ -562,7 +675,13 @@ public final class Kernels {
                         dtype.code()));
     }
 
-    /** Bytes of scratch that {@link #sample} needs for N rows over V tokens. */
+    /**
+     * How much scratch {@link #sample} needs.
+     *
+     * @param N rows
+     * @param V vocabulary
+     * @return the bytes
+     */
     public long sampleScratchBytes(long N, long V) {
         return SubtextH.st_sample_scratch_bytes(symbols, handle, N, V);
     }
@@ -572,9 +691,11 @@ public final class Kernels {
      *
      * @param token (N) i32, written
      * @param logProb (N) real, written: natural log of the probability of the token under the very law drawn from
-     * @param logits (N, stride) real, of which the first {@code vocabulary} columns count
+     * @param logits (N, stride) real
      * @param key (N) i64, the random key of each row
      * @param position (N) i32, counted into the noise, so a replayed step draws afresh
+     * @param scratch of {@link #sampleScratchBytes}
+     * @param vocabulary how many columns of the logits count, from the first
      * @param temperature 0 takes the most likely token, lowest id first, and gives its logProb at temperature 1
      * @param topK keeps the k most likely tokens; 0 keeps all
      * @param topP then keeps the smallest set of most likely tokens that reaches this probability; 1 keeps all
@@ -622,10 +743,16 @@ public final class Kernels {
      * historyLogProb; drawn[s] += 1; token[s] = sampled[s]; position[s] += 1; done[s] = 1 if sampled[s] = stopToken, 2 if
      * drawn[s] = limit[s]. Slots that are done keep their state.
      *
-     * @param history (S, capacity) i32
-     * @param historyLogProb (S, capacity) real
-     * @param token (S) i32, as are position, drawn, done, sampled and limit
-     * @param sampledLogProb (S) real
+     * @param history (S, capacity) i32, the tokens drawn, added to
+     * @param historyLogProb (S, capacity) real, their log-probabilities, added to
+     * @param token (S) i32, the next step's input, updated
+     * @param position (S) i32, the position of that input, updated
+     * @param drawn (S) i32, how many tokens a slot has drawn, updated
+     * @param done (S) i32, 0 while a slot draws, updated
+     * @param sampled (S) i32, what {@link #sample} drew
+     * @param sampledLogProb (S) real, likewise
+     * @param limit (S) i32, the most tokens a slot may draw, at most capacity
+     * @param stopToken the id that ends a slot; negative for none
      */
     public void decodeAdvance(
             Tensor history,
@@ -672,12 +799,23 @@ public final class Kernels {
     // ---- optimizer
     // ---------------------------------------------------------------------------------------------------
 
-    /** Bytes of scratch that {@link #sumSquares} needs for n elements. */
+    /**
+     * How much scratch {@link #sumSquares} needs.
+     *
+     * @param n elements
+     * @return the bytes
+     */
     public long sumSquaresScratchBytes(long n) {
         return SubtextH.st_sum_squares_scratch_bytes(symbols, handle, n);
     }
 
-    /** {@code out[0] = sum of x_i^2}, in one order; not finite if any x_i is not. out (1) f64; x f32 or f64 of any shape. */
+    /**
+     * {@code out[0] = sum of x_i^2}, in one order; not finite if any x_i is not.
+     *
+     * @param out (1) f64, written
+     * @param x f32 or f64 of any shape
+     * @param scratch of {@link #sumSquaresScratchBytes}
+     */
     public void sumSquares(Tensor out, Tensor x, Tensor scratch) {
         long n = size(x);
         DType dtype = real("x", x);
@@ -692,9 +830,17 @@ public final class Kernels {
     /**
      * AdamW with decoupled decay over one flat range. Loshchilov &amp; Hutter 2019, algorithm 2.
      *
-     * @param weight (n) dtype; where that is real, the same memory as master
-     * @param master (n) real, as are m, v and grad
+     * @param weight (n) dtype, written; where that is real, the same memory as master
+     * @param master (n) real, updated
+     * @param m (n) real, the mean of gradients, updated
+     * @param v (n) real, the mean of squared gradients, updated
+     * @param grad (n) real
      * @param gradScale factor of grad, for clipping and for means
+     * @param lr learning rate of this step
+     * @param beta1 decay of m, in [0, 1)
+     * @param beta2 decay of v, in [0, 1)
+     * @param eps added to the root of v
+     * @param decay weight decay per unit of learning rate; 0 for none
      * @param step counts from 1
      */
     public void adamw(
@@ -748,6 +894,13 @@ public final class Kernels {
     /**
      * {@code y[i] = mean + std * g_i}, g_i standard normal from Philox key {@code seed}, counter {@code first + i}, kept within clamp
      * standard deviations where {@code clamp > 0}.
+     *
+     * @param y dtype of any shape, written
+     * @param mean of the values
+     * @param std standard deviation of the values, before clamping
+     * @param clamp how many standard deviations from the mean are allowed; 0 for any
+     * @param seed key of the random numbers: the same one gives the same values
+     * @param first counter of element 0, so that a part can be filled as it is in the whole
      */
     public void fillNormal(Tensor y, double mean, double std, double clamp, long seed, long first) {
         DType dtype = activation("y", y);
@@ -757,13 +910,23 @@ public final class Kernels {
                         symbols, handle, y.address(), size(y), mean, std, clamp, seed, first, dtype.code()));
     }
 
-    /** {@code y[i] = value}; y i32 of any shape. */
+    /**
+     * {@code y[i] = value}.
+     *
+     * @param y i32 of any shape, written
+     * @param value of every element
+     */
     public void fillI32(Tensor y, int value) {
         vector("y", y, I32, size(y));
         check("st_fill_i32", SubtextH.st_fill_i32(symbols, handle, y.address(), size(y), value));
     }
 
-    /** {@code y[i] = x[i]} in y's type, rounded to nearest even. Of one size; F64 on the CPU only. */
+    /**
+     * {@code y[i] = x[i]} in y's type, rounded to nearest even.
+     *
+     * @param y F32, BF16 or F64 of any shape, written; F64 on the CPU only
+     * @param x of as many elements, F32, BF16 or F64 likewise
+     */
     public void cast(Tensor y, Tensor x) {
         vector("y", y, activation("y", y), size(x));
         check(

@@ -19,7 +19,7 @@ public final class Recording implements AutoCloseable {
         this.graph = graph;
     }
 
-    /** Whether {@link #replay} is one native call. */
+    /** {@return whether {@link #replay} is one native call} */
     public boolean isGraph() {
         return graph != null;
     }

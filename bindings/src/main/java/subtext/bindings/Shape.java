@@ -8,7 +8,10 @@ import java.util.stream.LongStream;
  * The sizes of a tensor, outermost first; row-major and contiguous. Prints as {@code (4096, 768)}. A size may be 0.
  *
  * @param rank number of sizes, 0 (a scalar) to 4
- * @param d0 outermost size, 1 where the rank is smaller; likewise the others
+ * @param d0 outermost size, 1 where the rank is smaller
+ * @param d1 second size, or 1
+ * @param d2 third size, or 1
+ * @param d3 fourth size, or 1
  */
 public record Shape(int rank, long d0, long d1, long d2, long d3) {
 
@@ -29,7 +32,13 @@ public record Shape(int rank, long d0, long d1, long d2, long d3) {
         }
     }
 
-    /** The shape with these sizes, outermost first. */
+    /**
+     * The shape with these sizes; its rank is how many there are.
+     *
+     * @param sizes outermost first, none negative; none at all for a scalar
+     * @return the shape
+     * @throws IllegalArgumentException for more than {@link #MAX_RANK} sizes or a negative one
+     */
     public static Shape of(long... sizes) {
         if (sizes.length > MAX_RANK) {
             throw new IllegalArgumentException("at most " + MAX_RANK + " sizes, got " + Arrays.toString(sizes));
@@ -41,7 +50,13 @@ public record Shape(int rank, long d0, long d1, long d2, long d3) {
         return i < sizes.length ? sizes[i] : 1;
     }
 
-    /** Size number {@code i}, from 0 for the outermost. */
+    /**
+     * One size by its number.
+     *
+     * @param i from 0 for the outermost to rank - 1
+     * @return the size
+     * @throws IndexOutOfBoundsException outside that range, and for a scalar always
+     */
     public long dim(int i) {
         if (i < 0 || i >= rank) {
             throw new IndexOutOfBoundsException("dimension " + i + " of " + this);
@@ -54,12 +69,16 @@ public record Shape(int rank, long d0, long d1, long d2, long d3) {
         };
     }
 
-    /** The innermost size, 1 for a scalar. */
+    /** {@return the innermost size, 1 for a scalar} */
     public long last() {
         return rank == 0 ? 1 : dim(rank - 1);
     }
 
-    /** Number of rows of {@link #last()} elements: the product of all sizes but the innermost. */
+    /**
+     * {@return the number of rows of {@link #last()} elements: the product of all sizes but the innermost}
+     *
+     * @throws ArithmeticException if it does not fit a long
+     */
     public long rows() {
         long rows = 1;
         for (int i = 0; i < rank - 1; i++) {
@@ -68,7 +87,11 @@ public record Shape(int rank, long d0, long d1, long d2, long d3) {
         return rows;
     }
 
-    /** Number of elements. */
+    /**
+     * {@return the number of elements, 1 for a scalar}
+     *
+     * @throws ArithmeticException if it does not fit a long
+     */
     public long size() {
         return Math.multiplyExact(rows(), last());
     }

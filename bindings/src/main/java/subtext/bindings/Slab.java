@@ -47,7 +47,12 @@ public final class Slab implements AutoCloseable {
         this.capacity = capacity;
     }
 
-    /** The bytes that {@code layout} takes, at its highest point. */
+    /**
+     * Runs a layout on a slab that only counts.
+     *
+     * @param layout cuts and releases tensors, without using them
+     * @return the bytes that it takes, at its highest point
+     */
     public static long measure(Consumer<Slab> layout) {
         return measured(layout).highWater;
     }
@@ -61,6 +66,10 @@ public final class Slab implements AutoCloseable {
     /**
      * Cuts the next tensor. Its content is whatever lay there before.
      *
+     * @param name what errors and {@link #table} call it
+     * @param dtype type of its elements
+     * @param shape its sizes, outermost first, at most {@link Shape#MAX_RANK} of them
+     * @return the tensor, which lives until this slab is closed or gives its memory back
      * @throws IllegalArgumentException if it does not fit: the layout asked for more than it did when it was measured
      */
     public Tensor tensor(String name, DType dtype, long... shape) {
@@ -81,7 +90,7 @@ public final class Slab implements AutoCloseable {
         return new Tensor(name, dtype, sizes, address, arena);
     }
 
-    /** Where the next tensor will begin, for {@link #release}. */
+    /** {@return where the next tensor will begin, in bytes, for {@link #release}} */
     public long mark() {
         return used;
     }
@@ -89,6 +98,7 @@ public final class Slab implements AutoCloseable {
     /**
      * Gives back what was cut since {@code mark}. Tensors cut since then must not be used any more: their memory will be cut again.
      *
+     * @param mark what {@link #mark} gave before
      * @throws IllegalArgumentException for a mark beyond what is in use
      */
     public void release(long mark) {
@@ -99,27 +109,31 @@ public final class Slab implements AutoCloseable {
         pieces.removeIf(piece -> piece.from() >= mark && piece.to() > mark);
     }
 
-    /** What it holds, such as weights, in the words of errors and tables. */
+    /** {@return what it holds, such as weights, in the words of errors and tables} */
     public String role() {
         return role;
     }
 
-    /** Bytes allocated. */
+    /** {@return the bytes allocated; of a slab that only counts, {@link Long#MAX_VALUE}} */
     public long capacity() {
         return capacity;
     }
 
-    /** Bytes in use now, alignment included. */
+    /** {@return the bytes in use now, alignment included} */
     public long used() {
         return used;
     }
 
-    /** Bytes in use at the highest point so far. */
+    /** {@return the bytes in use at the highest point so far, alignment included} */
     public long highWater() {
         return highWater;
     }
 
-    /** For people: what lies here, largest first, one line each, after a line with the totals. */
+    /**
+     * For people: what lies here now.
+     *
+     * @return a line with the totals, then one line for each tensor, largest first
+     */
     public String table() {
         StringBuilder table = new StringBuilder();
         table.append("%s: %s in use, at most %s%n".formatted(role, mebibytes(used), mebibytes(highWater)));

@@ -23,30 +23,32 @@ public final class Tensor {
         this.arena = arena;
     }
 
-    /** What errors and tables call it. */
+    /** {@return what errors and tables call it} */
     public String name() {
         return name;
     }
 
-    /** Type of its elements. */
+    /** {@return the type of its elements} */
     public DType dtype() {
         return dtype;
     }
 
-    /** Its sizes, outermost first; contiguous. */
+    /** {@return its sizes, outermost first; contiguous} */
     public Shape shape() {
         return shape;
     }
 
-    /** Bytes of all elements. */
+    /** {@return the bytes of all elements} */
     public long bytes() {
         return Math.multiplyExact(shape.size(), dtype.bytes());
     }
 
     /**
-     * The part from index {@code from} to {@code to} (exclusive) of the outermost dimension, on the same memory: rows of a matrix, elements
-     * of a vector.
+     * Some rows of a matrix, or elements of a vector: a part of the outermost dimension, on the same memory.
      *
+     * @param from first index, from 0
+     * @param to index behind the last, at most the outermost size
+     * @return the part, of the same rank; it may be empty
      * @throws IllegalArgumentException for a scalar or a range outside
      */
     public Tensor rows(long from, long to) {
@@ -61,6 +63,8 @@ public final class Tensor {
     /**
      * The same memory with other sizes.
      *
+     * @param sizes outermost first; their product is the number of elements
+     * @return a view of the same memory and name
      * @throws IllegalArgumentException if the number of elements differs
      */
     public Tensor reshape(long... sizes) {
@@ -71,7 +75,12 @@ public final class Tensor {
         return new Tensor(name, dtype, other, address, arena);
     }
 
-    /** The same memory under another name. */
+    /**
+     * The same memory under another name.
+     *
+     * @param name what errors and tables call the result; this tensor keeps its own
+     * @return a view of the same type and shape
+     */
     public Tensor named(String name) {
         return new Tensor(name, dtype, shape, address, arena);
     }
