@@ -13,12 +13,16 @@ public final class Draws {
     private int lane = 4;
     private long counter;
 
-    /** Begins at counter 0: the same key gives the same numbers. */
+    /**
+     * Begins at counter 0.
+     *
+     * @param key names the purpose: the same one gives the same numbers
+     */
     public Draws(long key) {
         this.key = key;
     }
 
-    /** 32 random bits. */
+    /** {@return 32 random bits, every value as likely} */
     public int nextInt() {
         if (lane == 4) {
             block = Philox.block(key, (int) counter, (int) (counter >>> 32), DOMAIN, 0);
@@ -28,7 +32,13 @@ public final class Draws {
         return block[lane++];
     }
 
-    /** Uniform in {0, ..., bound - 1} without bias. Lemire 2019, "Fast random integer generation in an interval". */
+    /**
+     * Uniform without bias. Lemire 2019, "Fast random integer generation in an interval".
+     *
+     * @param bound positive
+     * @return one of {0, ..., bound - 1}
+     * @throws IllegalArgumentException if the bound is not positive
+     */
     public int below(int bound) {
         if (bound <= 0) {
             throw new IllegalArgumentException("bound: expected > 0, got " + bound);
@@ -43,20 +53,30 @@ public final class Draws {
         return (int) (product >>> 32);
     }
 
-    /** Uniform in [0, 1) with 53 bits. */
+    /** {@return uniform in [0, 1) with 53 bits} */
     public double uniform() {
         long high = nextInt() & LOW;
         long low = nextInt() & LOW;
         return (high << 21 | low >>> 11) * 0x1.0p-53;
     }
 
-    /** Standard normal by Box and Muller 1958. The second value of each pair is thrown away. */
+    /**
+     * Standard normal by Box and Muller 1958. The second value of each pair is thrown away.
+     *
+     * @return mean 0, standard deviation 1
+     */
     public double normal() {
         double radius = Math.sqrt(-2.0 * Math.log1p(-uniform()));
         return radius * Math.cos(2.0 * Math.PI * uniform());
     }
 
-    /** An index with probability proportional to its weight; weights are not negative and at least one is positive. */
+    /**
+     * An index with probability proportional to its weight.
+     *
+     * @param weights none negative, at least one positive; they need not add up to 1
+     * @return an index whose weight is positive
+     * @throws IllegalArgumentException if their sum is not positive
+     */
     public int index(double[] weights) {
         double total = 0;
         for (double weight : weights) {

@@ -9,7 +9,16 @@ package subtext.random;
 public final class Philox {
     private Philox() {}
 
-    /** Ten rounds over the counter (c0, c1, c2, c3) under a 64-bit key: four 32-bit words. */
+    /**
+     * Ten rounds over the counter (c0, c1, c2, c3) under a 64-bit key.
+     *
+     * @param key low word first, as the function takes it
+     * @param c0 lowest word of the counter
+     * @param c1 second word
+     * @param c2 third word
+     * @param c3 highest word
+     * @return four words of 32 random bits, in a fresh array
+     */
     public static int[] block(long key, int c0, int c1, int c2, int c3) {
         int k0 = (int) key;
         int k1 = (int) (key >>> 32);
@@ -26,18 +35,38 @@ public final class Philox {
         return new int[] {c0, c1, c2, c3};
     }
 
-    /** 64 random bits of (key, counter). */
+    /**
+     * 64 random bits of (key, counter).
+     *
+     * @param key any
+     * @param counter any; the words above its 64 bits are 0
+     * @return the first two words of the block, low word first
+     */
     public static long bits(long key, long counter) {
         int[] b = block(key, (int) counter, (int) (counter >>> 32), 0, 0);
         return (b[0] & 0xFFFFFFFFL) | ((long) b[1] << 32);
     }
 
-    /** Uniform in [0, 1) with 53 bits. */
+    /**
+     * Uniform with 53 bits.
+     *
+     * @param key any
+     * @param counter any
+     * @return in [0, 1), a function of (key, counter)
+     */
     public static double uniform(long key, long counter) {
         return (bits(key, counter) >>> 11) * 0x1.0p-53;
     }
 
-    /** Uniform in {0, ..., bound - 1}; bias below bound / 2^63. */
+    /**
+     * Uniform, with a bias below bound / 2^63.
+     *
+     * @param key any
+     * @param counter any
+     * @param bound positive
+     * @return one of {0, ..., bound - 1}, a function of (key, counter)
+     * @throws IllegalArgumentException if the bound is not positive
+     */
     public static int below(long key, long counter, int bound) {
         if (bound <= 0) {
             throw new IllegalArgumentException("bound: expected > 0, got " + bound);
@@ -45,7 +74,13 @@ public final class Philox {
         return (int) ((bits(key, counter) >>> 1) % bound);
     }
 
-    /** A fresh key made of a key and numbers that name what it is for: each number is stirred in by one Philox block. */
+    /**
+     * A fresh key made of a key and numbers that name what it is for: each number is stirred in by one Philox block.
+     *
+     * @param key what the new one descends from
+     * @param path such as round, document and sample; their order and count matter, and none gives {@code key} itself
+     * @return the new key
+     */
     public static long key(long key, long... path) {
         long k = key;
         for (long step : path) {
@@ -55,7 +90,13 @@ public final class Philox {
         return k;
     }
 
-    /** A fresh key made of a key and a name (UTF-8 bytes by FNV-1a, then stirred). */
+    /**
+     * A fresh key made of a key and a name (UTF-8 bytes by FNV-1a, then stirred).
+     *
+     * @param key what the new one descends from
+     * @param name what it is for
+     * @return the new key
+     */
     public static long key(long key, String name) {
         long hash = 0xCBF29CE484222325L;
         for (byte b : name.getBytes(java.nio.charset.StandardCharsets.UTF_8)) {
@@ -64,7 +105,13 @@ public final class Philox {
         return key(key, hash);
     }
 
-    /** A permutation of 0 .. n-1 by Fisher and Yates, a function of the key. */
+    /**
+     * A permutation by Fisher and Yates.
+     *
+     * @param key any: the same one gives the same permutation
+     * @param n how many numbers, 0 or more
+     * @return 0 to n - 1 in their new order, in a fresh array
+     */
     public static int[] permutation(long key, int n) {
         int[] order = new int[n];
         for (int i = 0; i < n; i++) {
