@@ -63,7 +63,15 @@ public final class Engine implements AutoCloseable {
         this.tokenizer = tokenizer;
     }
 
-    /** Opens a model folder in Hugging Face layout on the first device of a backend, with weights in f32. */
+    /**
+     * Opens a model folder in Hugging Face layout on the first device of a backend, with weights in f32.
+     *
+     * @param folder with {@code config.json}, weights and tokenizer
+     * @param backend which library computes
+     * @return the engine, which the caller closes
+     * @throws IOException if a file cannot be read
+     * @throws EngineException as {@link #open(Path, Backend, DeviceOptions, DType)}
+     */
     public static Engine open(Path folder, Backend backend) throws IOException {
         return open(folder, backend, DeviceOptions.defaults(), DType.F32);
     }
@@ -71,7 +79,12 @@ public final class Engine implements AutoCloseable {
     /**
      * Opens a model folder in Hugging Face layout.
      *
+     * @param folder with {@code config.json}, weights and tokenizer
+     * @param backend which library computes
+     * @param options which device of it, and how
      * @param dtype storage of weights and activations, F32 or BF16
+     * @return the engine, which the caller closes
+     * @throws IOException if a file cannot be read
      * @throws EngineException if a file is damaged, the device is not there or the model does not fit, with the cure
      */
     public static Engine open(Path folder, Backend backend, DeviceOptions options, DType dtype) throws IOException {
@@ -85,27 +98,47 @@ public final class Engine implements AutoCloseable {
         }
     }
 
-    /** The model, for generators and scorers of one's own. */
+    /** {@return the model, for generators and scorers of one's own; it is freed with this engine} */
     public Llama llama() {
         return llama;
     }
 
-    /** The tokenizer of the model. */
+    /** {@return the tokenizer of the model} */
     public Tokenizer tokenizer() {
         return tokenizer;
     }
 
-    /** The most likely continuation, until {@code <eos>} or the limit. */
+    /**
+     * How to get the most likely continuation, until {@code <eos>} or the limit.
+     *
+     * @param maxTokens the limit, 1 or more
+     * @return for {@link #generate}
+     * @throws EngineException.InvalidConfig if the limit is below 1
+     */
     public Sampling greedy(int maxTokens) {
         return Sampling.greedy(tokenizer.controls().eos(), maxTokens);
     }
 
-    /** Draws at a temperature, until {@code <eos>} or the limit. */
+    /**
+     * How to draw from all tokens at a temperature, until {@code <eos>} or the limit.
+     *
+     * @param temperature divides the logits: 1 is the model's own law, 0 its most likely token
+     * @param maxTokens the limit, 1 or more
+     * @return for {@link #generate}
+     * @throws EngineException.InvalidConfig if either is out of range
+     */
     public Sampling sampling(double temperature, int maxTokens) {
         return new Sampling(temperature, 0, 1, tokenizer.controls().eos(), maxTokens);
     }
 
-    /** The continuation of a text, drawn under key 0. */
+    /**
+     * The continuation of a text, drawn under key 0.
+     *
+     * @param prompt the text; an empty one is the beginning of a text, where the tokenizer has a {@code <bos>}
+     * @param sampling how to draw, and how much
+     * @return the text behind the prompt, control tokens left out
+     * @throws EngineException.InvalidInput as {@link #generate(String, Sampling, long)}
+     */
     public String generate(String prompt, Sampling sampling) {
         return generate(prompt, sampling, 0).text();
     }
@@ -113,7 +146,11 @@ public final class Engine implements AutoCloseable {
     /**
      * The continuation of a text.
      *
+     * @param prompt the text; an empty one is the beginning of a text, where the tokenizer has a {@code <bos>}
+     * @param sampling how to draw, and how much
      * @param key random key: the same one gives the same continuation
+     * @return the ids given, those drawn and their text
+     * @throws EngineException.InvalidInput if the prompt has no token, or with {@code maxTokens} exceeds the model's context
      */
     public Generation generate(String prompt, Sampling sampling, long key) {
         Tokens tokens = start(prompt);
@@ -131,7 +168,12 @@ public final class Engine implements AutoCloseable {
     /**
      * The same, with the text told as it comes: whole characters, never half of one, and in the end all of it.
      *
-     * @param text what it throws ends the generation
+     * @param prompt the text to go on from
+     * @param sampling how to draw, and how much
+     * @param key random key: the same one gives the same continuation
+     * @param text called on this thread with each new piece; what it throws ends the generation
+     * @return the ids given, those drawn and their text
+     * @throws EngineException.InvalidInput as {@link #generate(String, Sampling, long)}
      */
     public Generation generate(String prompt, Sampling sampling, long key, Consumer<String> text) {
         Tokens tokens = start(prompt);
@@ -177,12 +219,26 @@ public final class Engine implements AutoCloseable {
         }
     }
 
-    /** log p(continuation | prefix) in nats, tokenised apart. An empty prefix is the beginning of a text. */
+    /**
+     * log p(continuation | prefix), tokenised apart.
+     *
+     * @param prefix what comes before; an empty one is the beginning of a text
+     * @param continuation what is scored
+     * @return the sum over the tokens of the continuation, in nats, 0 or less
+     * @throws EngineException.InvalidInput as {@link #score(String, String)}
+     */
     public double logProb(String prefix, String continuation) {
         return score(prefix, continuation).score().sum();
     }
 
-    /** The log-probability of each token of a text that goes on from a prefix, tokenised apart. */
+    /**
+     * The log-probability of each token of a text that goes on from a prefix, tokenised apart.
+     *
+     * @param prefix what comes before; an empty one is the beginning of a text
+     * @param continuation what is scored
+     * @return the tokens of both, and the log-probabilities of the continuation's
+     * @throws EngineException.InvalidInput if the prefix has no token, or both together exceed the model's context
+     */
     public ScoredText score(String prefix, String continuation) {
         Tokens before = start(prefix);
         Tokens after = prefix.isEmpty() ? tokenizer.encode(continuation) : tokenizer.encodeContinuation(continuation);
@@ -192,7 +248,13 @@ public final class Engine implements AutoCloseable {
         return new ScoredText(Tokens.concat(before, after), score);
     }
 
-    /** The log-probability of each token of a text. */
+    /**
+     * The log-probability of each token of a text.
+     *
+     * @param text from its beginning
+     * @return its tokens, and the log-probabilities of all but the first
+     * @throws EngineException.InvalidInput if it has no token or exceeds the model's context
+     */
     public ScoredText score(String text) {
         Tokens tokens = start(text);
         return new ScoredText(

@@ -29,6 +29,8 @@ public final class SelfTest implements AutoCloseable {
     /**
      * The outcome for one kernel or property.
      *
+     * @param name the kernel or property
+     * @param passed whether it computes right
      * @param detail what was compared, or what went wrong
      */
     public record Check(String name, boolean passed, String detail) {}
@@ -49,7 +51,12 @@ public final class SelfTest implements AutoCloseable {
         });
     }
 
-    /** All checks, in the order of a model's pass. */
+    /**
+     * All checks. One that fails does not keep the others from being made.
+     *
+     * @param device whose kernels are looked at; its weights and caches are left alone
+     * @return one outcome for each, in the order of a model's pass
+     */
     public static List<Check> run(Device device) {
         return run(device, values -> values);
     }
@@ -79,6 +86,7 @@ public final class SelfTest implements AutoCloseable {
     /**
      * Refuses a device that computes wrong.
      *
+     * @param device whose kernels are looked at
      * @throws EngineException.BackendUnavailable naming the checks that failed
      */
     public static void require(Device device) {
