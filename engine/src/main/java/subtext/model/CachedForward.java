@@ -30,9 +30,11 @@ public final class CachedForward implements AutoCloseable {
     /**
      * Room for a model's forward passes.
      *
+     * @param llama the model, which must outlive this
      * @param rows the most rows of one call
      * @param slots sequences and prefixes held at once
      * @param capacity positions of a slot
+     * @throws subtext.bindings.EngineException.OutOfDeviceMemory if it does not fit, with what it was to hold
      */
     public CachedForward(Llama llama, int rows, int slots, int capacity) {
         this.llama = llama;
@@ -58,7 +60,16 @@ public final class CachedForward implements AutoCloseable {
         room.fill(llama.device(), config);
     }
 
-    /** Bytes that a cached forward of these sizes takes, about. */
+    /**
+     * About how much a cached forward takes, before it is made.
+     *
+     * @param config sizes of the model
+     * @param dtype storage of its activations, and so of keys and values
+     * @param rows the most rows of one call
+     * @param slots sequences and prefixes held at once
+     * @param capacity positions of a slot
+     * @return the bytes on the device
+     */
     public static long bytes(LlamaConfig config, DType dtype, int rows, int slots, int capacity) {
         long row = 2L * config.width() + config.qkvWidth() + config.attentionWidth() + 3L * config.hidden();
         row += config.family().headNorms() ? 2L * config.qkvWidth() : 0;
@@ -73,17 +84,17 @@ public final class CachedForward implements AutoCloseable {
         return Math.min(rows, Head.chunkRows(config, dtype));
     }
 
-    /** The most rows of one call. */
+    /** {@return the most rows of one call} */
     public int rows() {
         return rows;
     }
 
-    /** Sequences and prefixes held at once. */
+    /** {@return how many sequences and prefixes are held at once} */
     public int slots() {
         return slots;
     }
 
-    /** Positions of a slot. */
+    /** {@return the positions of a slot} */
     public int capacity() {
         return capacity;
     }
@@ -91,6 +102,7 @@ public final class CachedForward implements AutoCloseable {
     /**
      * Computes rows and stores their keys and values.
      *
+     * @param batch at most {@link #rows} of them
      * @return (N, C) the last norm's output of each row, valid until the next call
      */
     public Tensor forward(CachedRows batch) {
@@ -105,7 +117,11 @@ public final class CachedForward implements AutoCloseable {
         return v.attention().normed();
     }
 
-    /** Computes rows for the sake of their keys and values alone. */
+    /**
+     * Computes rows for the sake of their keys and values alone.
+     *
+     * @param batch at most {@link #rows} of them
+     */
     public void prefill(CachedRows batch) {
         Views v = views(batch.rows());
         Llama.ModelWeights w = llama.parts();
@@ -119,12 +135,23 @@ public final class CachedForward implements AutoCloseable {
         llama.attention().store(w.attention().get(last), v.x(), v.attention(), room, cache.layer(last), batch);
     }
 
-    /** logits (N, padded V) real of rows that {@link #forward} gave. */
+    /**
+     * The output matrix over rows that {@link #forward} gave.
+     *
+     * @param to (N, padded V) real, written
+     * @param normed (N, C) dtype, what it gave, or some rows of it
+     */
     public void logits(Tensor to, Tensor normed) {
         llama.head().logits(to, llama.parts().head(), normed);
     }
 
-    /** logProb (N) real of target (N) i32 after rows that {@link #forward} gave. */
+    /**
+     * Log-probabilities after rows that {@link #forward} gave.
+     *
+     * @param logProb (N) real, written, in nats
+     * @param normed (N, C) dtype, what it gave, or some rows of it
+     * @param target (N) i32, the id asked for after each row; outside the vocabulary gives 0
+     */
     public void logProbs(Tensor logProb, Tensor normed, Tensor target) {
         llama.head().logProbs(logProb, llama.parts().head(), normed, logits, target);
     }

@@ -27,7 +27,7 @@ public record CachedRows(
         Tensor prefixLength,
         Tensor start,
         long longest) {
-    /** N. */
+    /** {@return N, rows of all sequences} */
     public long rows() {
         return token.shape().dim(0);
     }

@@ -26,27 +26,32 @@ public enum Family {
         this.headNorms = headNorms;
     }
 
-    /** {@code model_type} of a {@code config.json}. */
+    /** {@return {@code model_type} of a {@code config.json}} */
     public String modelType() {
         return modelType;
     }
 
-    /** What a {@code config.json} names under {@code architectures}. */
+    /** {@return what a {@code config.json} names under {@code architectures}} */
     public String architecture() {
         return architecture;
     }
 
-    /** Whether a vector is added to queries, keys and values. */
+    /** {@return whether a vector is added to queries, keys and values} */
     public boolean qkvBias() {
         return qkvBias;
     }
 
-    /** Whether each head of queries and keys is normed. */
+    /** {@return whether each head of queries and keys is normed} */
     public boolean headNorms() {
         return headNorms;
     }
 
-    /** The family of that {@code model_type}, if this engine computes it. */
+    /**
+     * The family of a {@code config.json}.
+     *
+     * @param modelType its {@code model_type}, in lower case
+     * @return the family; empty if this engine does not compute it
+     */
     public static Optional<Family> of(String modelType) {
         return Arrays.stream(values())
                 .filter(f -> f.modelType.equals(modelType))

@@ -12,7 +12,13 @@ public final class Initialisation {
 
     private Initialisation() {}
 
-    /** The flat array of a table's initial values; padding rows and gaps are zero. */
+    /**
+     * The initial values of all parameters.
+     *
+     * @param table which there are, and where
+     * @param seed of the run: each matrix draws under a key made of it and its name
+     * @return the flat array, {@code table.size()} long; padding rows and gaps are zero
+     */
     public static float[] weights(ParameterTable table, long seed) {
         float[] flat = new float[Math.toIntExact(table.size())];
         for (ParameterTable.Entry entry : table.entries()) {
@@ -47,7 +53,13 @@ public final class Initialisation {
         });
     }
 
-    /** Element i of a standard normal sequence under a key, cut off at three: what {@link #weights} scales. */
+    /**
+     * An element of a standard normal sequence: what {@link #weights} scales.
+     *
+     * @param key names the sequence
+     * @param i from 0
+     * @return in [-3, 3], cut off at three standard deviations
+     */
     public static double normal(long key, long i) {
         long pair = i / 2;
         double radius = StrictMath.sqrt(-2 * StrictMath.log(1 - Philox.uniform(key, 2 * pair)));

@@ -48,22 +48,34 @@ public final class Llama implements AutoCloseable {
             }
         }
 
-        /** Weights only: for {@code Generator} and {@code Scorer}, which bring their own room. */
+        /** {@return weights only: for {@code Generator} and {@code Scorer}, which bring their own room} */
         public static Capacity weights() {
             return new Capacity(0, 0, false, false);
         }
 
-        /** Log-probabilities of batches of up to so many rows. */
+        /**
+         * Log-probabilities of batches.
+         *
+         * @param rows the most tokens of a batch
+         * @param sequences the most sequences of a batch
+         * @return room for that, without gradients
+         */
         public static Capacity scoring(int rows, int sequences) {
             return new Capacity(rows, sequences, false, false);
         }
 
-        /** Training on batches of up to so many rows, all activations kept. */
+        /**
+         * Training on batches, all activations kept.
+         *
+         * @param rows the most tokens of a batch
+         * @param sequences the most sequences of a batch
+         * @return room for that, with gradients
+         */
         public static Capacity training(int rows, int sequences) {
             return new Capacity(rows, sequences, true, false);
         }
 
-        /** The same with blocks computed again in backward. */
+        /** {@return the same with blocks computed again in backward} */
         public Capacity withRecompute() {
             return new Capacity(rows, sequences, gradients, true);
         }
@@ -150,7 +162,11 @@ public final class Llama implements AutoCloseable {
     /**
      * A model with weights of zero.
      *
+     * @param device where it lives, and whose thread it is confined to
+     * @param config its sizes
      * @param dtype storage of weights and activations: F32, BF16, or F64 (CPU only, for gradient tests)
+     * @param capacity what to keep room for beside the weights
+     * @return the model, which the caller closes, or which is freed with the device
      * @throws EngineException.OutOfDeviceMemory if it does not fit, with what it was to hold
      */
     public static Llama open(Device device, LlamaConfig config, DType dtype, Capacity capacity) {
@@ -161,16 +177,25 @@ public final class Llama implements AutoCloseable {
      * Bytes that a model takes on a device, nothing else.
      *
      * @param weights with the table of rotary positions
+     * @param gradients of every weight; 0 for a model that does not train
      * @param activations inputs and scratch among them
      */
     public record Memory(long weights, long gradients, long activations) {
-        /** All of it. */
+        /** {@return all of it, in bytes} */
         public long bytes() {
             return weights + gradients + activations;
         }
     }
 
-    /** What {@link #open} with these arguments would allocate, by the layouts that it uses; nothing is allocated. */
+    /**
+     * What {@link #open} with these arguments would allocate, by the layouts that it uses; nothing is allocated.
+     *
+     * @param device whose kernels say how much scratch they take
+     * @param config sizes of the model
+     * @param dtype storage of weights and activations
+     * @param capacity what to keep room for beside the weights
+     * @return the bytes, by what they hold
+     */
     public static Memory measure(Device device, LlamaConfig config, DType dtype, Capacity capacity) {
         ParameterTable table = ParameterTable.of(config);
         Attention half = new Attention(device, config, null);
@@ -187,38 +212,38 @@ public final class Llama implements AutoCloseable {
         return slab.tensor("rope", dtype.real(), config.context(), config.headDim() / 2, 2);
     }
 
-    /** Where the model lives. */
+    /** {@return where the model lives; not closed with it} */
     public Device device() {
         return device;
     }
 
-    /** The sizes. */
+    /** {@return the sizes} */
     public LlamaConfig config() {
         return config;
     }
 
-    /** Storage of weights and activations. */
+    /** {@return the storage of weights and activations} */
     public DType dtype() {
         return dtype;
     }
 
-    /** What it has room for. */
+    /** {@return what it has room for} */
     public Capacity capacity() {
         return capacity;
     }
 
-    /** Names, shapes and places of the parameters. */
+    /** {@return names, shapes and places of the parameters} */
     public ParameterTable table() {
         return table;
     }
 
-    /** The weights. */
+    /** {@return the weights on the device} */
     public Parameters weights() {
         return weights;
     }
 
     /**
-     * The gradients, real, added to by {@link #forwardBackward}.
+     * {@return the gradients, real, added to by {@link #forwardBackward}}
      *
      * @throws IllegalStateException if the model was opened without
      */
@@ -226,7 +251,12 @@ public final class Llama implements AutoCloseable {
         return gradients.orElseThrow(() -> new IllegalStateException("the model was opened without gradients"));
     }
 
-    /** Sets the weights from a flat array in the order of the table, rounded to the storage type. */
+    /**
+     * Sets the weights, rounded to the storage type.
+     *
+     * @param flat all of them, in the order of the table, {@code table().size()} long
+     * @throws IllegalArgumentException if the length differs
+     */
     public void upload(float[] flat) {
         if (dtype == DType.F64) {
             uploadReals(weights.flat(), widen(flat));
@@ -235,7 +265,13 @@ public final class Llama implements AutoCloseable {
         }
     }
 
-    /** Sets a stretch of the weights, from element {@code at} of the flat array on. */
+    /**
+     * Sets a stretch of the weights, rounded to the storage type.
+     *
+     * @param at its first element in the flat array
+     * @param values of as many elements as are set
+     * @throws IllegalArgumentException if they reach beyond the flat array
+     */
     public void upload(long at, float[] values) {
         Tensor to = weights.flat().rows(at, at + values.length);
         if (dtype == DType.F64) {
@@ -245,13 +281,20 @@ public final class Llama implements AutoCloseable {
         }
     }
 
-    /** A stretch of the weights: n elements from {@code at} on. */
+    /**
+     * Reads a stretch of the weights.
+     *
+     * @param at its first element in the flat array
+     * @param n how many elements
+     * @return the values, as they are stored, in a fresh array
+     * @throws IllegalArgumentException if they reach beyond the flat array
+     */
     public float[] download(long at, int n) {
         Tensor from = weights.flat().rows(at, at + n);
         return dtype == DType.F64 ? narrow(device.downloadDoubles(from)) : device.downloadFloats(from);
     }
 
-    /** The weights as a flat array in the order of the table. */
+    /** {@return the weights as a flat array in the order of the table} */
     public float[] download() {
         return dtype == DType.F64
                 ? narrow(device.downloadDoubles(weights.flat()))
@@ -259,8 +302,12 @@ public final class Llama implements AutoCloseable {
     }
 
     /**
-     * Where the forward pass over a batch first gives a number that is not finite: {@code output of layer 3, attention}. Goes through the
-     * pass once more and looks at everything, for a pass that failed.
+     * Where the forward pass over a batch first gives a number that is not finite. Goes through the pass once more and looks at everything,
+     * for a pass that failed.
+     *
+     * @param batch the one that failed
+     * @return such as {@code output of layer 3, attention}; empty if all is finite
+     * @throws EngineException.InvalidInput as in {@link #forwardBackward}
      */
     public Optional<String> nonFinite(PackedBatch batch) {
         Activations.Batch rows = stage(batch, 0);
@@ -302,15 +349,26 @@ public final class Llama implements AutoCloseable {
     /**
      * One forward and backward pass. Adds the gradient of {@code lossScale * sum of weight[n] * loss[n]} to {@link #gradients}.
      *
-     * @return sum of weight[n] * loss[n] over the rows with a target, in nats, added up in double precision in the order of the rows;
-     *     not scaled
+     * @param batch at most as many rows and sequences as there is room for
+     * @param lossScale factor of every loss in the gradients, such as 1 / the weight of all micro-batches
+     * @return sum of weight[n] * loss[n] over the rows with a target, in nats, added up in double precision in the order of the rows; not
+     *     scaled
+     * @throws IllegalStateException if the model was opened without gradients
      * @throws EngineException.InvalidInput if the batch exceeds the capacity or holds an id or a length the model does not know
      */
     public double forwardBackward(PackedBatch batch, double lossScale) {
         return weighted(batch, forwardBackwardRows(batch, lossScale));
     }
 
-    /** The same as {@link #forwardBackward}, giving the loss of each row instead of their sum: (N), not weighted, 0 without a target. */
+    /**
+     * The same as {@link #forwardBackward}, giving the loss of each row instead of their sum.
+     *
+     * @param batch at most as many rows and sequences as there is room for
+     * @param lossScale factor of every loss in the gradients
+     * @return (N) in nats, not weighted; 0 without a target
+     * @throws EngineException.InvalidInput as in {@link #forwardBackward}
+     * @throws IllegalStateException if the model was opened without gradients
+     */
     public double[] forwardBackwardRows(PackedBatch batch, double lossScale) {
         ModelWeights d = dw.orElseThrow(() -> new IllegalStateException("the model was opened without gradients"));
         if (batch.rows() == 0) {
@@ -357,6 +415,7 @@ public final class Llama implements AutoCloseable {
     /**
      * Log-probabilities by the training forward.
      *
+     * @param batch at most as many rows and sequences as there is room for; its weights do not matter
      * @return (N) log p(target[n] | the tokens of its sequence up to n), in nats; 0 where nothing is asked
      * @throws EngineException.InvalidInput as in {@link #forwardBackward}
      */
@@ -371,7 +430,13 @@ public final class Llama implements AutoCloseable {
         return device.downloadDoubles(rows.loss());
     }
 
-    /** Logits (N * V) of every row, in the order of the rows, by the training forward: for tests and small looks, they are all held. */
+    /**
+     * Logits of every row by the training forward: for tests and small looks, they are all held.
+     *
+     * @param batch at most as many rows and sequences as there is room for
+     * @return (N * V) in the order of the rows, padding left out
+     * @throws EngineException.InvalidInput as in {@link #forwardBackward}
+     */
     public double[] logits(PackedBatch batch) {
         Activations.Batch rows = stage(batch, 0);
         forward(rows);

@@ -72,7 +72,23 @@ public record LlamaConfig(
         require(window >= 0, "window", window, "0 (all positions) or more");
     }
 
-    /** A Llama that sees all positions. */
+    /**
+     * A Llama that sees all positions.
+     *
+     * @param layers L
+     * @param width C, the residual stream
+     * @param heads H, query heads
+     * @param kvHeads Hkv, a divisor of H
+     * @param headDim D, even
+     * @param hidden F, of the feed-forward half
+     * @param vocabulary V, ids in use
+     * @param context the most positions of a sequence
+     * @param ropeTheta base of the rotary frequencies, above 1
+     * @param normEps added to the mean square in RMSNorm, in (0, 1)
+     * @param tied whether the output matrix is the embedding
+     * @param ropeScaling stretching of the rotary frequencies
+     * @throws EngineException.InvalidConfig naming the first size that cannot be
+     */
     public LlamaConfig(
             int layers,
             int width,
@@ -103,7 +119,22 @@ public record LlamaConfig(
                 0);
     }
 
-    /** A Llama that sees all positions, without stretching of the rotary frequencies. */
+    /**
+     * A Llama that sees all positions, without stretching of the rotary frequencies.
+     *
+     * @param layers L
+     * @param width C, the residual stream
+     * @param heads H, query heads
+     * @param kvHeads Hkv, a divisor of H
+     * @param headDim D, even
+     * @param hidden F, of the feed-forward half
+     * @param vocabulary V, ids in use
+     * @param context the most positions of a sequence
+     * @param ropeTheta base of the rotary frequencies, above 1
+     * @param normEps added to the mean square in RMSNorm, in (0, 1)
+     * @param tied whether the output matrix is the embedding
+     * @throws EngineException.InvalidConfig naming the first size that cannot be
+     */
     public LlamaConfig(
             int layers,
             int width,
@@ -134,6 +165,14 @@ public record LlamaConfig(
     /**
      * A model of the usual proportions for training from scratch: heads of width / heads, as many key as query heads, hidden size 8/3 of
      * the width rounded up to a multiple of 32, tied output.
+     *
+     * @param layers L
+     * @param width C, usually a multiple of {@code heads}
+     * @param heads H, query heads and as many key and value heads
+     * @param vocabulary V, ids in use
+     * @param context the most positions of a sequence
+     * @return the sizes
+     * @throws EngineException.InvalidConfig naming the first size that cannot be
      */
     public static LlamaConfig small(int layers, int width, int heads, int vocabulary, int context) {
         int hidden = (width * 8 / 3 + 31) / 32 * 32;
@@ -141,7 +180,13 @@ public record LlamaConfig(
                 layers, width, heads, heads, width / heads, hidden, vocabulary, context, 10_000, 1e-5, true);
     }
 
-    /** The same model with another number of ids. */
+    /**
+     * The same model with another number of ids.
+     *
+     * @param size ids in use
+     * @return these sizes but for the vocabulary
+     * @throws EngineException.InvalidConfig if there cannot be so many
+     */
     public LlamaConfig withVocabulary(int size) {
         return new LlamaConfig(
                 layers,
@@ -160,7 +205,13 @@ public record LlamaConfig(
                 window);
     }
 
-    /** The same model for sequences of at most so many positions. */
+    /**
+     * The same model for shorter or longer sequences.
+     *
+     * @param positions the most of a sequence
+     * @return these sizes but for the context
+     * @throws EngineException.InvalidConfig if there cannot be so many
+     */
     public LlamaConfig withContext(int positions) {
         return new LlamaConfig(
                 layers,
@@ -179,12 +230,18 @@ public record LlamaConfig(
                 window);
     }
 
-    /** The sizes of attention as its kernels take them; a window that no sequence outgrows is none. */
+    /** {@return the sizes of attention as its kernels take them; a window that no sequence outgrows is none} */
     public AttentionShape attentionShape() {
         return new AttentionShape(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), window < context ? window : 0);
     }
 
-    /** The same sizes with another number of layers. */
+    /**
+     * The same sizes with another number of layers.
+     *
+     * @param count of layers
+     * @return these sizes but for the layers
+     * @throws EngineException.InvalidConfig if there cannot be so many
+     */
     public LlamaConfig withLayers(int count) {
         return new LlamaConfig(
                 count,
@@ -203,22 +260,22 @@ public record LlamaConfig(
                 window);
     }
 
-    /** V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}. */
+    /** {@return V rounded up to a multiple of {@value #VOCABULARY_MULTIPLE}} */
     public int paddedVocabulary() {
         return (vocabulary + VOCABULARY_MULTIPLE - 1) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE;
     }
 
-    /** (H + 2 Hkv) D: what the attention half projects to. */
+    /** {@return (H + 2 Hkv) D: what the attention half projects to} */
     public int qkvWidth() {
         return (heads + 2 * kvHeads) * headDim;
     }
 
-    /** H D: what attention gives. */
+    /** {@return H D: what attention gives} */
     public int attentionWidth() {
         return heads * headDim;
     }
 
-    /** Trained numbers, padding not counted. */
+    /** {@return the count of trained numbers, padding left out} */
     public long parameters() {
         long biases = family.qkvBias() ? qkvWidth() : 0;
         long headNorms = family.headNorms() ? 2L * headDim : 0;
@@ -229,8 +286,11 @@ public record LlamaConfig(
     }
 
     /**
-     * Floating-point operations of one forward pass over one token that sees {@code keys} positions: two per multiplication in the
-     * matrices (output included) and in attention. Training costs three times that.
+     * The work of one forward pass over one token: two operations per multiplication in the matrices (output included) and in attention.
+     * Training costs three times that.
+     *
+     * @param keys positions that the token sees, itself included; a mean over tokens will do
+     * @return floating-point operations
      */
     public double forwardFlops(double keys) {
         return 2.0 * matrixParameters() + 4.0 * layers * attentionWidth() * keys;

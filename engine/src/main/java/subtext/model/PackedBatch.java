@@ -39,7 +39,12 @@ public final class PackedBatch {
             }
         }
 
-        /** Reads all but the last token and predicts each next one, every target of weight 1. */
+        /**
+         * Reads all but the last token and predicts each next one, every target of weight 1.
+         *
+         * @param tokens the whole sequence; fewer than two give an empty one
+         * @return the sequence, one token shorter
+         */
         public static Sequence next(Tokens tokens) {
             float[] weights = new float[tokens.size()];
             Arrays.fill(weights, 1);
@@ -49,8 +54,10 @@ public final class PackedBatch {
         /**
          * Reads all but the last token and predicts each next one.
          *
-         * @param weights of the same length as {@code tokens}: that of a token is the weight of predicting it; the first is not used.
-         *     A weight of 0 takes the target out
+         * @param tokens the whole sequence; fewer than two give an empty one
+         * @param weights of the same length as {@code tokens}: that of a token is the weight of predicting it; the first is not used. A
+         *     weight of 0 takes the target out
+         * @return the sequence, one token shorter
          */
         public static Sequence next(Tokens tokens, float[] weights) {
             int n = Math.max(0, tokens.size() - 1);
@@ -72,7 +79,12 @@ public final class PackedBatch {
         this.longest = longest;
     }
 
-    /** The sequences in their order; empty ones take no row. */
+    /**
+     * Packs sequences in their order; empty ones take no row.
+     *
+     * @param sequences S of them, whose arrays are copied
+     * @return the batch, of as many rows as they have tokens
+     */
     public static PackedBatch of(List<Sequence> sequences) {
         int rows = sequences.stream().mapToInt(s -> s.tokens().size()).sum();
         int[] tokens = new int[rows];
@@ -98,47 +110,47 @@ public final class PackedBatch {
         return new PackedBatch(tokens, targets, positions, cuSeqlens, weights, longest);
     }
 
-    /** N, tokens in all. */
+    /** {@return N, tokens in all} */
     public int rows() {
         return tokens.length;
     }
 
-    /** S, sequences. */
+    /** {@return S, sequences, empty ones included} */
     public int sequences() {
         return cuSeqlens.length - 1;
     }
 
-    /** Tokens of the longest sequence. */
+    /** {@return tokens of the longest sequence, 0 if there is none} */
     public int longest() {
         return longest;
     }
 
-    /** (N) ids read. Not to be changed, like all arrays here. */
+    /** {@return (N) ids read} Not to be changed, like all arrays here. */
     public int[] tokens() {
         return tokens;
     }
 
-    /** (N) ids to predict, {@link #IGNORED} where nothing is asked. */
+    /** {@return (N) ids to predict, {@link #IGNORED} where nothing is asked} */
     public int[] targets() {
         return targets;
     }
 
-    /** (N) place of each row in its sequence, from 0. */
+    /** {@return (N) place of each row in its sequence, from 0} */
     public int[] positions() {
         return positions;
     }
 
-    /** (S + 1) first row of each sequence, then N. */
+    /** {@return (S + 1) first row of each sequence, then N} */
     public int[] cuSeqlens() {
         return cuSeqlens;
     }
 
-    /** (N) factor of each row's loss. */
+    /** {@return (N) factor of each row's loss} */
     public float[] weights() {
         return weights;
     }
 
-    /** Sum of the weights of the targets that are not ignored, in double precision. */
+    /** {@return the sum of the weights of the targets that are not ignored, in double precision} */
     public double weight() {
         double sum = 0;
         for (int n = 0; n < targets.length; n++) {
@@ -147,7 +159,11 @@ public final class PackedBatch {
         return sum;
     }
 
-    /** (N) row numbers stably sorted by token, the order in which embedding gradients are added up. */
+    /**
+     * The order in which embedding gradients are added up. Sorted anew at each call.
+     *
+     * @return (N) row numbers stably sorted by token
+     */
     public int[] order() {
         long[] keys = new long[tokens.length];
         for (int n = 0; n < keys.length; n++) {

@@ -35,9 +35,11 @@ public final class ParameterTable {
     /**
      * One parameter.
      *
+     * @param name such as {@code layers.3.attention.qkv}
+     * @param kind what it starts as and whether it decays
      * @param shape (out, in) of a matrix, (C) of a norm or a bias
      * @param offset first element in the flat array
-     * @param std standard deviation of the initial values of a matrix
+     * @param std standard deviation of the initial values of a matrix, 0 for the others
      */
     public record Entry(String name, Kind kind, Shape shape, long offset, double std) {}
 
@@ -51,12 +53,12 @@ public final class ParameterTable {
     public record Slice(String name, List<Long> shape, long offset) {
         private static final Pattern LAYER = Pattern.compile("model\\.layers\\.(\\d+)\\.(.*)");
 
-        /** Number of elements. */
+        /** {@return the number of elements, padding rows not among them} */
         public long size() {
             return shape.stream().reduce(1L, Math::multiplyExact);
         }
 
-        /** The name for a person: {@code layer 3, mlp.down_proj}, {@code embed_tokens}. */
+        /** {@return the name for a person: {@code layer 3, mlp.down_proj}, {@code embed_tokens}} */
         public String place() {
             String plain = name.replaceFirst("\\.weight$", "");
             Matcher layer = LAYER.matcher(plain);
@@ -136,22 +138,33 @@ public final class ParameterTable {
         slice("model.norm.weight", "norm", 0, width);
     }
 
-    /** The parameters of a model of these sizes. */
+    /**
+     * The parameters of a model of these sizes.
+     *
+     * @param config already checked, as every one is
+     * @return the table: equal sizes give equal places
+     */
     public static ParameterTable of(LlamaConfig config) {
         return new ParameterTable(config);
     }
 
-    /** The sizes. */
+    /** {@return the sizes it was made for} */
     public LlamaConfig config() {
         return config;
     }
 
-    /** All parameters in the order of their offsets. */
+    /** {@return all parameters in the order of their offsets} */
     public List<Entry> entries() {
         return List.copyOf(entries.values());
     }
 
-    /** The parameter of that name. */
+    /**
+     * One parameter.
+     *
+     * @param name as in {@link #entries}
+     * @return its entry
+     * @throws IllegalArgumentException if the model has no such parameter
+     */
     public Entry entry(String name) {
         Entry entry = entries.get(name);
         if (entry == null) {
@@ -160,24 +173,31 @@ public final class ParameterTable {
         return entry;
     }
 
-    /** The tensors of a Hugging Face checkpoint. */
+    /** {@return the tensors of a Hugging Face checkpoint, in the order of their offsets} */
     public List<Slice> slices() {
         return List.copyOf(slices);
     }
 
-    /** Elements of the flat array, gaps included. */
+    /** {@return the elements of the flat array, gaps included} */
     public long size() {
         return size;
     }
 
-    /** Elements [0, decayed) are matrices and decay; [decayed, size) are norms and biases and do not. */
+    /**
+     * Where decay ends: elements [0, decayed) are matrices and decay; [decayed, size) are norms and biases and do not.
+     *
+     * @return the number of elements that decay, gaps included
+     */
     public long decayed() {
         return decayed;
     }
 
     /**
      * The first tensor of a flat array that holds a number which is not finite, from the output down to the embedding as in backward, where
-     * such a number is handed on downwards; such as {@code layer 3, mlp.down_proj}. Empty if all are finite.
+     * such a number is handed on downwards.
+     *
+     * @param flat {@link #size} elements, weights or gradients
+     * @return its place, such as {@code layer 3, mlp.down_proj}; empty if all are finite
      */
     public Optional<String> nonFinite(float[] flat) {
         List<Slice> downwards = slices.stream()

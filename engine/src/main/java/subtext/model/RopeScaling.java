@@ -2,7 +2,12 @@ package subtext.model;
 
 /** How the rotary frequencies of a model are stretched for contexts longer than it was first trained on. */
 public sealed interface RopeScaling {
-    /** The frequency of pair i after scaling, radians per position, from the unscaled one. */
+    /**
+     * Stretches one frequency.
+     *
+     * @param frequency of a pair, radians per position, unscaled
+     * @return what the model turns by instead, radians per position
+     */
     double scale(double frequency);
 
     /** No stretching. */
@@ -13,7 +18,11 @@ public sealed interface RopeScaling {
         }
     }
 
-    /** Every frequency divided by the factor. Chen et al. 2023. */
+    /**
+     * Every frequency divided by the factor. Chen et al. 2023.
+     *
+     * @param factor how many times longer the context becomes, above 0
+     */
     record Linear(double factor) implements RopeScaling {
         @Override
         public double scale(double frequency) {
@@ -24,6 +33,7 @@ public sealed interface RopeScaling {
     /**
      * Llama 3: long wavelengths divided by the factor, short ones kept, a linear blend between.
      *
+     * @param factor how many times longer the longest wavelengths become, above 0
      * @param lowFrequencyFactor wavelengths above originalContext / this are divided
      * @param highFrequencyFactor wavelengths below originalContext / this are kept
      * @param originalContext positions of the first training

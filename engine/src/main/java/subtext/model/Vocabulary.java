@@ -15,8 +15,12 @@ public final class Vocabulary {
      * The weights of {@code from} for {@code to}, which has more ids and is otherwise the same. New rows are normal with standard deviation
      * 1 / sqrt(C), cut off at three of them, as a function of (key, matrix, row). Ruan et al. 2025.
      *
+     * @param from sizes of the model that is there
      * @param flat in the order of {@code ParameterTable.of(from)}
+     * @param to the same sizes with as many ids or more
+     * @param key random key of the new rows
      * @return in the order of {@code ParameterTable.of(to)}; {@code flat} itself if the vocabularies are equal
+     * @throws IllegalArgumentException if {@code to} has fewer ids
      */
     public static float[] grow(LlamaConfig from, float[] flat, LlamaConfig to, long key) {
         if (from.vocabulary() == to.vocabulary()) {
