@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.ToDoubleFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -260,8 +261,7 @@ public final class Soak implements Callable<Integer> {
                     + it.measured().draws().map(EmReport.Draws::tokens).orElse(0L);
         }
         delete(folder);
-        System.gc();
-        System.gc(); // what the first one found to be cleaned up goes with the second
+        long heap = reachable();
         return new Round(
                 (System.nanoTime() - from) * 1e-9,
                 wallSeconds,
@@ -269,11 +269,28 @@ public final class Soak implements Callable<Integer> {
                 tokens,
                 control.tokens / (control.cpu * 1e-9),
                 ProcessMemory.resident().orElse(0),
-                ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed(),
+                heap,
                 machine(),
                 device.allocatedBytes() + control.bytes(),
                 system.getOpenFileDescriptorCount(),
                 seed.iterations().getLast().model());
+    }
+
+    /**
+     * Bytes of Java's heap that are reachable: what is in use after collections that find no more. One does not do: what it finds to be cleaned
+     * up, another thread lets go of a little later.
+     */
+    private static long reachable() {
+        long least = Long.MAX_VALUE;
+        int without = 0; // collections since the last that found something
+        while (without < 3) {
+            System.gc();
+            long used = ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed();
+            without = used < least - least / 1000 ? 0 : without + 1;
+            least = Math.min(least, used);
+            LockSupport.parkNanos(20_000_000);
+        }
+        return least;
     }
 
     /**
