@@ -36,10 +36,9 @@ final class Signals implements AutoCloseable {
     }
 
     private void arrived(Signal signal) {
-        if (stop.requested().isPresent()) {
+        if (!stop.request("SIG" + signal.getName())) {
             Runtime.getRuntime().halt(128 + signal.getNumber());
         }
-        stop.request("SIG" + signal.getName());
         err.println("subtext: SIG" + signal.getName()
                 + ": stopping after the piece of work at hand; once more stops at once and loses it");
         err.flush();

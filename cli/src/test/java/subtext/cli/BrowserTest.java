@@ -25,8 +25,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.em.EmRun;
 import subtext.em.EmSettings;
+import subtext.experiment.ChainExperiment;
 import subtext.report.LivePage;
 import subtext.run.RunConfig;
+import subtext.run.StopSignal;
 
 /**
  * A run's page in a real browser: nothing in the console, nothing fetched, plots drawn, no sideways scrolling on a phone. Skipped where there
@@ -216,6 +218,33 @@ class BrowserTest {
                 "file:///");
         assertThat(pixels(png, LIGHT_SERIES)).isGreaterThan(200);
         assertThat(pixels(png, 0xb34700)).as("the second run's").isGreaterThan(200);
+    }
+
+    /** The arms of an experiment on one page, as {@code experiment} writes it, and an arm's own report behind it. */
+    @Test
+    void theExperimentIsDrawnWithoutTheNetwork() throws Exception {
+        Path study = folder.resolve("study");
+        new ChainExperiment(
+                        study,
+                        RunConfig.preset("smoke")
+                                .with("device.backend", "cpu")
+                                .with("seeds", "0,1")
+                                .with("training.steps", "6")
+                                .with("baselines", "[]"),
+                        ChainExperiment.named(List.of("k4", "k1", "carry")))
+                .run(1, new StopSignal(), (arm, event) -> {});
+        Path page = study.resolve("comparison.html");
+        for (boolean dark : new boolean[] {false, true}) {
+            String name = "study-" + dark;
+            Path png = folder.resolve(name + ".png");
+            List<String> more = new ArrayList<>(List.of("--window-size=1280,2000", "--screenshot=" + png));
+            if (dark) {
+                more.add("--blink-settings=preferredColorScheme=0");
+            }
+            quiet(load(name, page.toUri().toString(), more.toArray(String[]::new)), "file:///");
+            assertThat(pixels(png, dark ? DARK_SERIES : LIGHT_SERIES)).isGreaterThan(200);
+        }
+        quiet(load("study-arm", study.resolve("arms/carry/report.html").toUri().toString(), "--dump-dom"), "file:///");
     }
 
     @Test

@@ -8,8 +8,11 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.IntConsumer;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -19,46 +22,57 @@ class SignalsTest {
     @TempDir
     Path folder;
 
-    @ParameterizedTest
-    @ValueSource(strings = {"TERM", "INT"})
-    void aSignalSavesAndEndsWithSeventyFive(String signal) throws IOException, InterruptedException {
-        String run = folder.resolve("run").toString();
-        Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "--enable-native-access=ALL-UNNAMED",
-                        "-cp",
-                        System.getProperty("java.class.path"),
-                        Main.class.getName(),
-                        "em",
-                        "--preset",
-                        "smoke",
-                        "--device",
-                        "cpu",
-                        "--run",
-                        run,
-                        "--set",
-                        "training.steps=400",
-                        "--set",
-                        "baselines=[]",
-                        "--iterations",
-                        "0")
-                .start();
+    private record Ended(int code, String said) {}
+
+    /** Begins a run of 400 steps with some settings more, and does something at its first step. */
+    private Ended run(IntConsumer atFirstStep, String... more) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName(),
+                "em",
+                "--preset",
+                "smoke",
+                "--device",
+                "cpu",
+                "--run",
+                folder.resolve("run").toString(),
+                "--set",
+                "training.steps=400",
+                "--set",
+                "baselines=[]",
+                "--iterations",
+                "0"));
+        command.addAll(List.of(more));
+        Process process = new ProcessBuilder(command).start();
         StringBuilder said = new StringBuilder();
         try (BufferedReader lines = process.errorReader(StandardCharsets.UTF_8)) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 if (line.contains("step 1 of 400")) {
-                    assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid()))
-                                    .start()
-                                    .waitFor())
-                            .isZero();
+                    atFirstStep.accept((int) process.pid());
                 }
                 said.append(line).append('\n');
             }
         }
         assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
-        assertThat(process.exitValue()).as(said.toString()).isEqualTo(75);
-        assertThat(said)
-                .contains("SIG" + signal + ": stopping after the piece of work at hand", "saved in", "--resume");
+        return new Ended(process.exitValue(), said.toString());
+    }
+
+    private static void send(String signal, int pid) {
+        try {
+            assertThat(new ProcessBuilder("kill", "-" + signal, Integer.toString(pid))
+                            .start()
+                            .waitFor())
+                    .isZero();
+        } catch (IOException | InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private void goesOnToItsEnd() {
+        String run = folder.resolve("run").toString();
         for (List<String> command : List.of(List.of("em", "--resume", "--run", run), List.of("verify", run))) {
             StringWriter err = new StringWriter();
             assertThat(Main.run(
@@ -68,5 +82,30 @@ class SignalsTest {
                     .as(err.toString())
                     .isZero();
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TERM", "INT"})
+    void aSignalSavesAndEndsWithSeventyFive(String signal) throws IOException, InterruptedException {
+        Ended ended = run(pid -> send(signal, pid));
+        assertThat(ended.code()).as(ended.said()).isEqualTo(75);
+        assertThat(ended.said())
+                .contains("SIG" + signal + ": stopping after the piece of work at hand", "saved in", "--resume");
+        goesOnToItsEnd();
+    }
+
+    /** Both are there when the process wakes, long before the step at hand is done: whichever is met last ends it, and nothing is lost. */
+    @Test
+    void theSecondSignalEndsAtOnce() throws IOException, InterruptedException {
+        IntConsumer twice = pid -> {
+            send("STOP", pid);
+            send("TERM", pid);
+            send("INT", pid);
+            send("CONT", pid);
+        };
+        Ended ended = run(twice, "--set", "model.width=512", "--set", "model.hidden=2048");
+        assertThat(ended.code()).as(ended.said()).isIn(130, 143);
+        assertThat(ended.said()).doesNotContain("saved in");
+        goesOnToItsEnd();
     }
 }

@@ -29,7 +29,7 @@ final class Measurement {
     /** Questions drawn for at once: bounds the host memory of long texts. */
     private static final int BATCH = 2048;
     /** Held-out chunks for which thoughts are drawn from the prior too: a mean over some hundreds is enough to see a gap. */
-    private static final int PRIOR_CHUNKS = 512;
+    static final int PRIOR_CHUNKS = 512;
 
     private final Material material;
     private final List<Question> questions;

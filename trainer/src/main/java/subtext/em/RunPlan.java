@@ -259,14 +259,7 @@ public record RunPlan(
                         model,
                         rates));
             }
-            stages.add(explaining(
-                    name + ": measured",
-                    plan.evaluation().elboSamples(),
-                    volume.heldOutChunks(),
-                    volume,
-                    thought,
-                    model,
-                    rates));
+            stages.add(measuring(name + ": measured", plan.evaluation().elboSamples(), volume, thought, model, rates));
         }
         // what is matched is the work itself: computing activations again does not count
         double before = stages.stream()
@@ -405,6 +398,25 @@ public record RunPlan(
                 drawn + scored,
                 drawFlops + scoreFlops,
                 rates.map(r -> drawFlops / r.draw() + scoreFlops / r.score()).orElse(Double.NaN));
+    }
+
+    /** The bounds of the held-out chunks, and of some of them how likely they are behind K thoughts of the prior and behind none. */
+    private static Stage measuring(
+            String name, int k, Volume v, double thought, LlamaConfig model, Optional<Rates> rates) {
+        Stage bounds = explaining(name, k, v.heldOutChunks(), v, thought, model, rates);
+        double chunks = Math.min(v.heldOutChunks(), Measurement.PRIOR_CHUNKS);
+        double drawn = chunks * k * thought;
+        double scored = chunks * (v.context() + 2 + v.text() + v.context() + 2 + k * (thought + v.text()));
+        double drawFlops = drawn * model.forwardFlops(v.context() + thought / 2);
+        double scoreFlops = scored * model.forwardFlops(v.context() + (thought + v.text()) / 2);
+        return new Stage(
+                name,
+                0,
+                bounds.tokens() + drawn + scored,
+                bounds.flops() + drawFlops + scoreFlops,
+                bounds.seconds()
+                        + rates.map(r -> drawFlops / r.draw() + scoreFlops / r.score())
+                                .orElse(Double.NaN));
     }
 
     /**

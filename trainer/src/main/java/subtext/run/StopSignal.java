@@ -17,11 +17,14 @@ public final class StopSignal {
      * Asks to stop. The first cause stays; later ones change nothing.
      *
      * @param why fits behind "stopped by"
+     * @return whether nobody had asked before
      */
-    public synchronized void request(String why) {
-        if (cause == null) {
-            cause = why;
+    public synchronized boolean request(String why) {
+        if (cause != null) {
+            return false;
         }
+        cause = why;
+        return true;
     }
 
     /** {@return why to stop, if it was asked for} */
