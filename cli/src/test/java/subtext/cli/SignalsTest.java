@@ -24,8 +24,8 @@ class SignalsTest {
 
     private record Ended(int code, String said) {}
 
-    /** Begins a run of 400 steps with some settings more, and does something at its first step. */
-    private Ended run(IntConsumer atFirstStep, String... more) throws IOException, InterruptedException {
+    /** Begins a run with some settings more, and does something at its first step. */
+    private Ended run(int steps, IntConsumer atFirstStep, String... more) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--enable-native-access=ALL-UNNAMED",
@@ -40,7 +40,7 @@ class SignalsTest {
                 "--run",
                 folder.resolve("run").toString(),
                 "--set",
-                "training.steps=400",
+                "training.steps=" + steps,
                 "--set",
                 "baselines=[]",
                 "--iterations",
@@ -50,7 +50,7 @@ class SignalsTest {
         StringBuilder said = new StringBuilder();
         try (BufferedReader lines = process.errorReader(StandardCharsets.UTF_8)) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                if (line.contains("step 1 of 400")) {
+                if (line.contains("step 1 of " + steps)) {
                     atFirstStep.accept((int) process.pid());
                 }
                 said.append(line).append('\n');
@@ -87,7 +87,7 @@ class SignalsTest {
     @ParameterizedTest
     @ValueSource(strings = {"TERM", "INT"})
     void aSignalSavesAndEndsWithSeventyFive(String signal) throws IOException, InterruptedException {
-        Ended ended = run(pid -> send(signal, pid));
+        Ended ended = run(400, pid -> send(signal, pid));
         assertThat(ended.code()).as(ended.said()).isEqualTo(75);
         assertThat(ended.said())
                 .contains("SIG" + signal + ": stopping after the piece of work at hand", "saved in", "--resume");
@@ -103,7 +103,7 @@ class SignalsTest {
             send("INT", pid);
             send("CONT", pid);
         };
-        Ended ended = run(twice, "--set", "model.width=512", "--set", "model.hidden=2048");
+        Ended ended = run(8, twice, "--set", "model.width=512", "--set", "model.hidden=2048");
         assertThat(ended.code()).as(ended.said()).isIn(130, 143);
         assertThat(ended.said()).doesNotContain("saved in");
         goesOnToItsEnd();
