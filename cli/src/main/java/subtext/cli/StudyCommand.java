@@ -13,6 +13,7 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import subtext.bindings.EngineException;
 import subtext.evaluate.ChainStudy;
+import subtext.io.JsonProblem;
 import subtext.io.WholeFile;
 import tools.jackson.core.JacksonException;
 
@@ -63,7 +64,7 @@ final class StudyCommand implements Callable<Integer> {
         try {
             return ChainStudy.Run.of(Integer.parseInt(parts[0]), WholeFile.text(Path.of(parts[1]), LARGEST));
         } catch (JacksonException e) {
-            throw new EngineException.InvalidInput(parts[1] + ": not JSON: " + e.getOriginalMessage(), e);
+            throw new EngineException.InvalidInput(parts[1] + ": not JSON: " + JsonProblem.of(e), e);
         }
     }
 }

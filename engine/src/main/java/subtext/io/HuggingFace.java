@@ -178,7 +178,7 @@ public final class HuggingFace {
             }
             return json;
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not valid JSON: " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(file + ": not valid JSON: " + JsonProblem.of(e), e);
         }
     }
 

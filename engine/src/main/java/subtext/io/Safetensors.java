@@ -362,7 +362,7 @@ public final class Safetensors implements AutoCloseable {
                 throw corrupt(path, "header goes on after its JSON object");
             }
         } catch (JacksonException e) {
-            throw corrupt(path, "header is not valid JSON: " + e.getOriginalMessage());
+            throw corrupt(path, "header is not valid JSON: " + JsonProblem.of(e));
         }
         return infos;
     }

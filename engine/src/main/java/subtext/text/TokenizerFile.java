@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Set;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
+import subtext.io.JsonProblem;
 import subtext.io.WholeFile;
 import subtext.text.BpeTokenizer.Spaces;
 import tools.jackson.core.JacksonException;
@@ -63,7 +64,7 @@ final class TokenizerFile {
     }
 
     private static String place(JacksonException e) {
-        String what = shortened(quotable(String.valueOf(e.getOriginalMessage())), 200);
+        String what = shortened(quotable(JsonProblem.of(e)), 200);
         return e.getLocation() == null
                 ? ": " + what
                 : " at line " + e.getLocation().getLineNr() + ", column "

@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import subtext.bindings.EngineException;
 import subtext.io.Digest;
+import subtext.io.JsonProblem;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
@@ -313,7 +314,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                     found = found(record);
                 } catch (JacksonException e) {
                     refuseOtherJson(text, lines);
-                    bad("not JSON: " + e.getOriginalMessage());
+                    bad("not JSON: " + JsonProblem.of(e));
                     continue;
                 } catch (EngineException.InvalidInput e) {
                     bad(e.getMessage());

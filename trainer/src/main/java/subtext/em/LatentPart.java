@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
+import subtext.io.JsonProblem;
 import subtext.run.SelfDigest;
 import subtext.text.Tokens;
 import tools.jackson.core.JacksonException;
@@ -79,7 +80,7 @@ public final class LatentPart {
             }
             return records;
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not JSON lines: " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(file + ": not JSON lines: " + JsonProblem.of(e), e);
         }
     }
 

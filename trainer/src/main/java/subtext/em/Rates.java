@@ -13,6 +13,7 @@ import subtext.generate.Generator;
 import subtext.generate.Prompt;
 import subtext.generate.Sampling;
 import subtext.generate.Scorer;
+import subtext.io.JsonProblem;
 import subtext.io.WholeFile;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
@@ -119,7 +120,7 @@ public record Rates(String machine, double train, double draw, double score) {
         try {
             tree = JsonMapper.shared().readTree(WholeFile.text(file, LARGEST));
         } catch (JacksonException e) {
-            throw new EngineException.InvalidInput(file + ": not JSON: " + e.getOriginalMessage(), e);
+            throw new EngineException.InvalidInput(file + ": not JSON: " + JsonProblem.of(e), e);
         }
         if (tree.path("train").isNumber()
                 && tree.path("draw").isNumber()

@@ -10,6 +10,7 @@ import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
 import subtext.io.Digest;
 import subtext.io.HuggingFace;
+import subtext.io.JsonProblem;
 import subtext.model.LlamaConfig;
 import subtext.run.Manifest;
 import subtext.run.RunDirectory;
@@ -58,7 +59,7 @@ record StageFolder(Path path) {
         try {
             return Optional.of(JSON.readValue(Files.readString(path.resolve(RESULT)), type));
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(path.resolve(RESULT) + ": " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(path.resolve(RESULT) + ": " + JsonProblem.of(e), e);
         }
     }
 

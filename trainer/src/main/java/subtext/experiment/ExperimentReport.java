@@ -16,6 +16,7 @@ import subtext.evaluate.ChainStudy;
 import subtext.evaluate.PageTrend;
 import subtext.evaluate.PairedComparison;
 import subtext.evaluate.Summary;
+import subtext.io.JsonProblem;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -113,7 +114,7 @@ public final class ExperimentReport {
                 trees.put(arm, JSON.readTree(text));
             } catch (JacksonException e) {
                 throw new EngineException.CorruptFile(
-                        "report of arm " + arm.name() + ": not JSON: " + e.getOriginalMessage(), e);
+                        "report of arm " + arm.name() + ": not JSON: " + JsonProblem.of(e), e);
             }
         });
         return new ExperimentReport(trees);

@@ -24,6 +24,7 @@ import subtext.em.LogWeights;
 import subtext.em.ScoredSample;
 import subtext.em.Weighting;
 import subtext.evaluate.Warning;
+import subtext.io.JsonProblem;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import tools.jackson.core.JacksonException;
@@ -198,7 +199,7 @@ public record RunView(
         try {
             return JSON.readValue(Files.readString(file), type);
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(file + ": " + JsonProblem.of(e), e);
         }
     }
 

@@ -9,6 +9,7 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import subtext.bindings.EngineException;
 import subtext.evaluate.Thresholds;
+import subtext.io.JsonProblem;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
@@ -449,7 +450,7 @@ public record RunConfig(
         } catch (IOException e) {
             throw new EngineException.InvalidConfig("config: cannot read " + file + " (" + e.getMessage() + ")");
         } catch (JacksonException e) {
-            throw new EngineException.InvalidConfig(file + ": not JSON: " + e.getOriginalMessage());
+            throw new EngineException.InvalidConfig(file + ": not JSON: " + JsonProblem.of(e));
         }
     }
 

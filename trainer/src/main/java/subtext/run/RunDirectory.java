@@ -16,6 +16,7 @@ import java.util.stream.Stream;
 import subtext.bindings.EngineException;
 import subtext.em.LatentPart;
 import subtext.io.AtomicFiles;
+import subtext.io.JsonProblem;
 import subtext.io.WholeFile;
 import subtext.train.Checkpoint;
 import tools.jackson.core.JacksonException;
@@ -169,7 +170,7 @@ public final class RunDirectory implements AutoCloseable {
         try {
             return RunConfig.fromJson(JSON.readTree(text).path("config").toString());
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not JSON: " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(file + ": not JSON: " + JsonProblem.of(e), e);
         }
     }
 

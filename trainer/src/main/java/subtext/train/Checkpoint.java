@@ -14,6 +14,7 @@ import java.util.function.Consumer;
 import java.util.stream.Stream;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
+import subtext.io.JsonProblem;
 import subtext.io.Safetensors;
 import subtext.run.Manifest;
 import tools.jackson.core.JacksonException;
@@ -181,7 +182,7 @@ public final class Checkpoint {
                     finite(checkpoint, tensors, "m"),
                     finite(checkpoint, tensors, "v"));
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(checkpoint.resolve(STATE) + ": " + e.getOriginalMessage(), e);
+            throw new EngineException.CorruptFile(checkpoint.resolve(STATE) + ": " + JsonProblem.of(e), e);
         }
     }
 
