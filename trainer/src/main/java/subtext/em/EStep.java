@@ -29,7 +29,13 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
         }
     }
 
-    /** Draws, scores, weighs and chooses, one record per question in their order. */
+    /**
+     * Draws, scores, weighs and chooses.
+     *
+     * @param model proposes the thoughts and scores them
+     * @param questions chunks of any documents; a record does not depend on the others of the call
+     * @return one record for each question, in their order
+     */
     public List<LatentRecord> explain(LatentModel model, List<Question> questions) {
         List<LatentModel.Explained> explained = model.explain(questions, samples, Philox.key(key, "draws"));
         long choice = Philox.key(key, "choice");

@@ -87,7 +87,12 @@ public record EmPlan(
         }
     }
 
-    /** The plan that a configuration describes. */
+    /**
+     * {@return the plan that a configuration describes}
+     *
+     * @param config the resolved settings
+     * @throws EngineException.InvalidConfig naming the first setting that cannot be, by its key
+     */
     public static EmPlan of(RunConfig config) {
         RunConfig.Em em = config.em();
         return new EmPlan(
@@ -123,7 +128,12 @@ public record EmPlan(
                 config.warnings());
     }
 
-    /** The training that a configuration describes. */
+    /**
+     * {@return the training that a configuration describes}
+     *
+     * @param t one M-step's settings
+     * @throws EngineException.InvalidConfig naming the first setting that cannot be, by its key
+     */
     public static TrainPlan training(RunConfig.Training t) {
         return new TrainPlan(
                 t.steps(),

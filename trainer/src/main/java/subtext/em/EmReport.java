@@ -17,14 +17,27 @@ import tools.jackson.databind.json.JsonMapper;
  * is better; {@code nll} is positive, lower is better.
  *
  * @param run folder of the run
+ * @param seeds one for each of the settings' list, in its order
  * @param wallSeconds time of this process
  */
 public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
 
-    /** Mean over held-out documents and a 95 % interval by bootstrap over documents. */
+    /**
+     * A mean over held-out documents with a 95 % interval by bootstrap over documents, in nats per document.
+     *
+     * @param mean over documents
+     * @param low lower end of the interval
+     * @param high upper end of the interval
+     */
     public record Bound(double mean, double low, double high) {}
 
-    /** Lower quartile, median, upper quartile. */
+    /**
+     * The quartiles of a figure that there is one of for each chunk.
+     *
+     * @param low lower quartile
+     * @param median second quartile
+     * @param high upper quartile
+     */
     public record Quartiles(double low, double median, double high) {}
 
     /**
@@ -94,11 +107,13 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * One turn of E-step and M-step, trained and measured.
      *
      * @param iteration 0 is the warm start
+     * @param measured its model on held-out documents
      * @param drawn the E-step on the corpus; empty for iteration 0
      * @param loss mean training loss of the last tenth of the steps, nats per token
      * @param eSeconds wall time of the E-step
      * @param mSeconds wall time of the training
      * @param mTokens predicted tokens trained on
+     * @param model digest of its weights: iterations that agree in it have the same model
      */
     public record Iteration(
             int iteration,
@@ -116,6 +131,10 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param name as in {@link subtext.run.RunConfig#BASELINES}
      * @param steps it was trained
      * @param chosenStep step whose weights were measured: the last, unless it was stopped early
+     * @param measured its model on held-out documents
+     * @param loss mean training loss of the last tenth of the steps, nats per token
+     * @param mSeconds wall time of the training
+     * @param note what a reader of its row should know
      */
     public record Baseline(
             String name, int steps, int chosenStep, Measured measured, double loss, double mSeconds, String note) {}
@@ -124,22 +143,44 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * A chunk with all its thoughts, for people.
      *
      * @param iteration whose E-step or evaluation drew them
-     * @param thoughts text, log weight, normalised weight, chosen
+     * @param document id
+     * @param chunk index in the document
+     * @param context text before it that the prompt held
+     * @param text of the chunk, x
+     * @param thoughts all K, in the order of the draws
      */
     public record Shown(
             int iteration, String document, int chunk, String context, String text, List<ShownThought> thoughts) {}
 
     /**
-     * One of the thoughts drawn for a chunk, in words, with its log-weight in nats and its share of the weight of all K.
+     * One of the thoughts drawn for a chunk.
      *
+     * @param text the thought in words
+     * @param logWeight nats; minus infinity if it cannot be chosen
+     * @param weight its share of the weight of all K, 0 to 1
+     * @param chosen whether it went into training
+     * @param finished whether it closed within the limit, without another marker in it
      * @see Shown
      */
     public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
 
-    /** A warning and the iteration whose figures it is about. */
+    /**
+     * A warning and the iteration whose figures it is about.
+     *
+     * @param iteration 0 is the warm start
+     * @param warning what was found, and its bound
+     */
     public record Raised(int iteration, Warning warning) {}
 
-    /** All of one seed. */
+    /**
+     * All of one seed.
+     *
+     * @param seed as the settings name it
+     * @param iterations the warm start first
+     * @param baselines in the order of the settings; one without its data is left out
+     * @param warnings in the order in which they were raised
+     * @param shown the first chunks of the corpus with the thoughts of the last E-step
+     */
     public record Seed(
             long seed,
             List<Iteration> iterations,
@@ -155,7 +196,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     /** Characters of a text shown to people; the files of thoughts hold it whole. */
     private static final int LONGEST_LINE = 240;
 
-    /** The object that {@code em --json} prints: names fixed, values plain numbers. */
+    /** {@return the object that {@code em --json} prints: names fixed, values plain numbers} */
     public String toJson() {
         Map<String, Object> root = new LinkedHashMap<>();
         root.put("run", run);
@@ -280,7 +321,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         return value.isPresent() ? value.getAsDouble() : null;
     }
 
-    /** The tables a person sees at the end, and the fixed chunks with all their thoughts. */
+    /** {@return the tables a person sees at the end, and the fixed chunks with all their thoughts} */
     public String table() {
         StringBuilder out = new StringBuilder();
         for (Seed seed : seeds) {

@@ -14,7 +14,14 @@ import subtext.run.StopSignal;
  * @param stop asks the run to save and stop
  */
 public record EmSettings(Path run, boolean resume, boolean dryRun, RunConfig config, StopSignal stop) {
-    /** Settings of a run that nobody asks to stop. */
+    /**
+     * Settings of a run that nobody asks to stop.
+     *
+     * @param run folder of the run
+     * @param resume go on with an existing run
+     * @param dryRun check everything without training
+     * @param config the resolved configuration
+     */
     public EmSettings(Path run, boolean resume, boolean dryRun, RunConfig config) {
         this(run, resume, dryRun, config, new StopSignal());
     }

@@ -81,55 +81,90 @@ public final class ExpectationMaximisation {
 
         private Builder() {}
 
-        /** Where to compute. */
+        /**
+         * Says where to compute.
+         *
+         * @param value stays with the caller; weights and optimizer are overwritten
+         * @return this
+         */
         public Builder network(Network value) {
             network = value;
             return this;
         }
 
-        /** The documents. */
+        /**
+         * Gives the documents.
+         *
+         * @param value of this seed
+         * @return this
+         */
         public Builder material(Material value) {
             material = value;
             return this;
         }
 
-        /** What to do. */
+        /**
+         * Says what to do.
+         *
+         * @param value checked settings
+         * @return this
+         */
         public Builder plan(EmPlan value) {
             plan = value;
             return this;
         }
 
-        /** Seed of everything drawn. */
+        /**
+         * Sets the seed of everything drawn; 0 unless set.
+         *
+         * @param value the number a person gives
+         * @return this
+         */
         public Builder seed(long value) {
             seed = value;
             return this;
         }
 
-        /** Where to keep everything; what is there already is taken as done. */
+        /**
+         * Says where to keep everything. What is there already is taken as done.
+         *
+         * @param value folder of the seed
+         * @return this
+         */
         public Builder folder(Path value) {
             folder = value;
             return this;
         }
 
-        /** Told what happens. */
+        /**
+         * Says who is told what happens; nobody unless set.
+         *
+         * @param value called on the thread of the run
+         * @return this
+         */
         public Builder listener(Consumer<EmEvent> value) {
             listener = value;
             return this;
         }
 
-        /** Asks to save and stop. */
+        /**
+         * Gives what may ask to save and stop; without it nobody can.
+         *
+         * @param value may be set by any thread
+         * @return this
+         */
         public Builder stop(StopSignal value) {
             stop = value;
             return this;
         }
 
-        /** A run of what was set so far; nothing is read or written yet. */
+        /** {@return a run of what was set so far; nothing is read or written yet} */
         public ExpectationMaximisation build() {
             return new ExpectationMaximisation(this);
         }
     }
 
-    /** A builder. */
+    /** {@return a builder with nothing set} */
     public static Builder builder() {
         return new Builder();
     }
@@ -137,7 +172,9 @@ public final class ExpectationMaximisation {
     /**
      * Runs, or goes on, to the end.
      *
+     * @return the figures of all iterations and baselines, those found finished included
      * @throws subtext.bindings.EngineException.Stopped if it was asked for, with everything saved
+     * @throws IOException if a file of the folder cannot be read or written
      */
     public EmReport.Seed run() throws IOException {
         float[] initial = network.initialWeights(seeds.initialWeights());

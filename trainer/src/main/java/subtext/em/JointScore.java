@@ -7,7 +7,7 @@ package subtext.em;
  * @param logLikelihood log p(x | z, context)
  */
 public record JointScore(double logPrior, double logLikelihood) {
-    /** log p(z, x | context). */
+    /** {@return log p(z, x | context), nats} */
     public double logJoint() {
         return logPrior + logLikelihood;
     }

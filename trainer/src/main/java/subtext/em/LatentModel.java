@@ -16,6 +16,7 @@ public interface LatentModel {
     /**
      * Draws thoughts from the posterior law q(z | x, context) at temperature 1 without truncation.
      *
+     * @param questions any number; their prompts must fit the model's context
      * @param samples K, draws per question
      * @param key draw k of a question depends on (key, document, chunk, k) alone, not on the other questions of the call
      * @return element [i][k]: draw k of question i. Its tokens end with {@code </latent>} if it is finished
@@ -25,6 +26,7 @@ public interface LatentModel {
     /**
      * Scores thoughts under the generative law, all of them taken as finished.
      *
+     * @param questions as many as {@code latents} has elements
      * @param latents element [i]: thoughts for question i, without the closing {@code </latent>}; any number
      * @return element [i][k]: the score of thought k of question i
      */
@@ -42,7 +44,10 @@ public interface LatentModel {
      * Draws thoughts and scores them: what {@link #drawPosterior} and then {@link #score} give, to the bit. A model that can share work between
      * the two does so here.
      *
-     * @return one element per question
+     * @param questions as {@link #drawPosterior} takes them
+     * @param samples K, draws per question
+     * @param key as {@link #drawPosterior} takes it
+     * @return one element per question, in their order
      */
     default List<Explained> explain(List<Question> questions, int samples, long key) {
         List<List<Sample>> drawn = drawPosterior(questions, samples, key);
@@ -59,13 +64,21 @@ public interface LatentModel {
         return explained;
     }
 
-    /** What was drawn, without the closing marker of a finished thought. */
+    /**
+     * {@return what was drawn, without the closing marker of a finished thought}
+     *
+     * @param sample one of {@link #drawPosterior}
+     */
     static Tokens thought(Sample sample) {
         Tokens tokens = sample.tokens();
         return sample.finished() ? tokens.slice(0, tokens.size() - 1) : tokens;
     }
 
-    /** Whether a finished thought may go into training: a network may draw markers inside one, which would break the grammar. */
+    /**
+     * {@return whether a finished thought may go into training} A network may draw markers inside one, which would break the grammar.
+     *
+     * @param thought without its closing marker
+     */
     default boolean usable(Tokens thought) {
         return true;
     }

@@ -27,7 +27,11 @@ public final class LatentPart {
 
     private LatentPart() {}
 
-    /** {@code part-00017.jsonl}. */
+    /**
+     * {@return the name of a part's file, such as {@code part-00017.jsonl}}
+     *
+     * @param part number of the part, from 0
+     */
     public static String name(int part) {
         return String.format("part-%05d.jsonl", part);
     }
@@ -35,8 +39,11 @@ public final class LatentPart {
     /**
      * Writes a part: temporary file, flush, rename.
      *
+     * @param file replaced if it is there
      * @param source what the part is a function of, such as the digest of the proposing model and the plan
      * @param seconds time it took, told to people
+     * @param records one for each chunk, in the order of the lines
+     * @throws IOException if it cannot be written; what was there before is then as it was
      */
     public static void write(Path file, String source, double seconds, List<LatentRecord> records) throws IOException {
         Map<String, Object> header = new LinkedHashMap<>();
@@ -55,8 +62,11 @@ public final class LatentPart {
     /**
      * Reads a part back, every double to the bit.
      *
+     * @param file one that {@link #write} wrote
      * @param source what the part must have been made from; {@code null} to take any
+     * @return its records in the order of the lines
      * @throws EngineException.CorruptFile if the file is damaged or of another source
+     * @throws IOException if it cannot be read
      */
     public static List<LatentRecord> read(Path file, String source) throws IOException {
         String cure = "; delete the file to draw it again";
@@ -84,7 +94,12 @@ public final class LatentPart {
         }
     }
 
-    /** The time that drawing a part took. */
+    /**
+     * {@return the time that drawing a part took; 0 if its header does not say} The digest is not checked.
+     *
+     * @param file one that {@link #write} wrote
+     * @throws IOException if it cannot be read
+     */
     public static double seconds(Path file) throws IOException {
         try (var lines = Files.lines(file)) {
             return JSON.readTree(lines.findFirst().orElse("{}")).path("seconds").asDouble(0);

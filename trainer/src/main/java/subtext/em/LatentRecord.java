@@ -7,6 +7,9 @@ import subtext.text.Tokens;
 /**
  * The K thoughts drawn for one chunk and which of them was chosen.
  *
+ * @param document id of the document
+ * @param chunk index of the chunk in the document
+ * @param samples K draws, in their order
  * @param chosen index of the chosen one, -1 if none was finished: the chunk then goes into training raw
  */
 public record LatentRecord(String document, int chunk, List<ScoredSample> samples, int chosen) {
@@ -15,7 +18,7 @@ public record LatentRecord(String document, int chunk, List<ScoredSample> sample
         samples = List.copyOf(samples);
     }
 
-    /** The chosen thought. */
+    /** {@return the chosen thought without its closing marker; empty if none was chosen} */
     public Optional<Tokens> thought() {
         return chosen < 0 ? Optional.empty() : Optional.of(samples.get(chosen).thought());
     }

@@ -13,7 +13,12 @@ public final class LogWeights {
         this.values = values;
     }
 
-    /** Weights of the given logarithms, copied; each finite or minus infinity, at least one of them. */
+    /**
+     * {@return weights of the given logarithms}
+     *
+     * @param logWeights nats, at least one, each finite or minus infinity; copied
+     * @throws IllegalArgumentException if there is none, or one is NaN or infinite
+     */
     public static LogWeights of(double... logWeights) {
         if (logWeights.length == 0) {
             throw new IllegalArgumentException("logWeights: expected at least one, got none");
@@ -27,27 +32,35 @@ public final class LogWeights {
         return new LogWeights(logWeights.clone());
     }
 
-    /** K. */
+    /** {@return K, at least 1} */
     public int size() {
         return values.length;
     }
 
-    /** log w_k. */
+    /**
+     * {@return log w_k, nats}
+     *
+     * @param k 0 to K - 1
+     */
     public double at(int k) {
         return values[k];
     }
 
-    /** The first n weights. */
+    /**
+     * {@return the first n weights, as weights of their own}
+     *
+     * @param n 1 to K
+     */
     public LogWeights first(int n) {
         return new LogWeights(Arrays.copyOf(values, java.util.Objects.checkIndex(n - 1, values.length) + 1));
     }
 
-    /** True if every weight is zero: there is nothing to choose. */
+    /** {@return whether every weight is zero: there is nothing to choose} */
     public boolean allZero() {
         return max() == Double.NEGATIVE_INFINITY;
     }
 
-    /** The largest log w_k. */
+    /** {@return the largest log w_k; minus infinity if all weights are zero} */
     public double max() {
         double max = Double.NEGATIVE_INFINITY;
         for (double value : values) {
@@ -56,7 +69,7 @@ public final class LogWeights {
         return max;
     }
 
-    /** log of the sum of the weights; minus infinity if all are zero. */
+    /** {@return log of the sum of the weights; minus infinity if all are zero} */
     public double logSumExp() {
         double max = max();
         if (max == Double.NEGATIVE_INFINITY) {
@@ -70,16 +83,19 @@ public final class LogWeights {
     }
 
     /**
-     * The importance-weighted lower bound on log p(x): log of the mean weight. Burda et al. 2016, equation 8. Minus infinity if all
-     * weights are zero.
+     * {@return the importance-weighted lower bound on log p(x), nats: log of the mean weight} Burda et al. 2016, equation 8. Minus infinity
+     * if all weights are zero.
      */
     public double elbo() {
         return logSumExp() - Math.log(values.length);
     }
 
     /**
-     * The bound ELBO_k from these K &gt;= k draws, averaged over all subsets of k draws (not only the first k), which has the same mean and
-     * less variance.
+     * {@return the bound ELBO_k from these K &gt;= k draws, nats} Averaged over all subsets of k draws (not only the first k), which has
+     * the same mean and less variance.
+     *
+     * @param k 1 to K; the time grows with the number of subsets
+     * @throws IllegalArgumentException if k is outside
      */
     public double elbo(int k) {
         if (k < 1 || k > values.length) {
@@ -112,7 +128,7 @@ public final class LogWeights {
         }
     }
 
-    /** softmax of the log weights; all zeros if every weight is zero. */
+    /** {@return softmax of the log weights, K numbers; all zeros if every weight is zero} */
     public double[] normalised() {
         double[] p = new double[values.length];
         double max = max();
@@ -130,7 +146,7 @@ public final class LogWeights {
         return p;
     }
 
-    /** Effective sample size (sum w)^2 / sum w^2, between 1 and K; 0 if every weight is zero. Kong 1992. */
+    /** {@return effective sample size (sum w)^2 / sum w^2, between 1 and K; 0 if every weight is zero} Kong 1992. */
     public double ess() {
         double squares = 0;
         for (double p : normalised()) {
@@ -139,7 +155,7 @@ public final class LogWeights {
         return squares == 0 ? 0 : 1 / squares;
     }
 
-    /** Standard deviation of the finite log weights, in nats (divisor n - 1); 0 if fewer than two are finite. */
+    /** {@return standard deviation of the finite log weights, in nats (divisor n - 1); 0 if fewer than two are finite} */
     public double spread() {
         int n = 0;
         double mean = 0;
@@ -162,7 +178,7 @@ public final class LogWeights {
         return Math.sqrt(squares / (n - 1));
     }
 
-    /** A fresh array of the log weights. */
+    /** {@return a fresh array of the K log weights} */
     public double[] toArray() {
         return values.clone();
     }

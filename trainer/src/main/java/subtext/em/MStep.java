@@ -12,7 +12,13 @@ import subtext.data.Document;
 public final class MStep {
     private MStep() {}
 
-    /** Every document with its chosen thoughts; a chunk without a record or with nothing chosen is raw. */
+    /**
+     * {@return every document with its chosen thoughts; a chunk without a record or with nothing chosen is raw}
+     *
+     * @param documents in the order wanted
+     * @param records at most one for each chunk; those of other documents are left out
+     * @throws IllegalArgumentException if a chunk is there twice
+     */
     public static List<Annotated> chosen(List<Document> documents, List<LatentRecord> records) {
         Map<Place, LatentRecord> byPlace = index(records);
         return documents.stream()
@@ -25,6 +31,12 @@ public final class MStep {
      * A control: every document K times, variant k with thought k of each chunk, whose block then has K times its normalised weight, so that
      * the weights of a chunk's blocks have mean 1. A chunk with no finished thought is raw in all variants; a thought without weight
      * leaves its block with weight 0.
+     *
+     * @param documents in the order wanted
+     * @param records at most one for each chunk, each with the same K draws
+     * @param weighting what a thought is weighed by
+     * @return K variants of each document, one after the other
+     * @throws IllegalArgumentException if a chunk is there twice
      */
     public static List<Annotated> weighted(List<Document> documents, List<LatentRecord> records, Weighting weighting) {
         Map<Place, LatentRecord> byPlace = index(records);

@@ -33,20 +33,40 @@ public record Material(
 
     /** What a made-up world knows of its own documents. */
     public interface Truth {
-        /** The true thought of a chunk. */
+        /**
+         * {@return the true thought of a chunk, without its closing marker; empty for a chunk that takes none}
+         *
+         * @param document id of the document
+         * @param chunk index of the chunk in the document
+         */
         Optional<Tokens> thought(String document, int chunk);
 
-        /** A document said otherwise, without thoughts; empty where it is not known how. */
+        /**
+         * {@return a document said otherwise, without thoughts; empty where it is not known how}
+         *
+         * @param document id of the document
+         */
         default List<Document> paraphrases(String document) {
             return List.of();
         }
 
-        /** Whether a thought is the true one. */
+        /**
+         * {@return whether a thought is the true one}
+         *
+         * @param document id of the document
+         * @param chunk index of the chunk in the document
+         * @param thought without its closing marker
+         */
         default boolean isTrue(String document, int chunk, Tokens thought) {
             return thought(document, chunk).filter(thought::equals).isPresent();
         }
 
-        /** Share of the held-out problems answered rightly; empty if there is no such task in this rendering. */
+        /**
+         * {@return share of the held-out problems answered rightly, 0 to 1; empty if there is no such task in this rendering}
+         *
+         * @param model answers greedily
+         * @param thinking whether it writes a thought before each answer
+         */
         OptionalDouble accuracy(Completer model, boolean thinking);
     }
 
@@ -83,7 +103,7 @@ public record Material(
         return 4 * tokens + 80 * objects;
     }
 
-    /** The corpus and every other way of saying it, without thoughts; empty where none is known. */
+    /** {@return the corpus and every other way of saying it, without thoughts; empty where none is known} */
     public Optional<List<Annotated>> paraphrased() {
         return truth.map(known -> corpus.stream()
                         .flatMap(document -> known.paraphrases(document.id()).stream())
@@ -94,7 +114,7 @@ public record Material(
                         .toList());
     }
 
-    /** The corpus with its true thoughts, where they are known. */
+    /** {@return the corpus with its true thoughts; empty where they are not known} */
     public Optional<List<Annotated>> oracle() {
         return truth.map(known -> corpus.stream()
                 .map(document -> {

@@ -24,7 +24,17 @@ public final class Network implements AutoCloseable {
     private final Scorer scorer;
     private final Optional<Origin> origin;
 
-    /** A network that starts from scratch; see the other constructor. */
+    /**
+     * A network that starts from scratch and keeps the activations of a step.
+     *
+     * @param device where it is allocated; stays with the caller
+     * @param config sizes of the model
+     * @param type storage of weights and activations
+     * @param microTokens predicted tokens per pass, at most; at least the context is taken
+     * @param maxThought most tokens of a thought, its closing marker included
+     * @param slots sequences drawn at once; 0: as many as are worth having
+     * @param samples K, for the choice of the generator's room
+     */
     public Network(
             Device device, LlamaConfig config, DType type, int microTokens, int maxThought, int slots, int samples) {
         this(device, config, type, microTokens, maxThought, slots, samples, false, Optional.empty());
@@ -66,22 +76,35 @@ public final class Network implements AutoCloseable {
         }
     }
 
-    /** The model; its weights are those last loaded or trained. */
+    /** {@return the model; its weights are those last loaded or trained} */
     public Llama llama() {
         return llama;
     }
 
-    /** A trainer on the model that saves and stops when asked to. */
+    /**
+     * {@return a trainer on the model that saves and stops when asked to}
+     *
+     * @param stop looked at after every step
+     */
     public Trainer trainer(StopSignal stop) {
         return new Trainer(llama, optimizer, stop);
     }
 
-    /** The model as one of thoughts. */
+    /**
+     * {@return the model as one of thoughts, on the weights that it has at the time of a call}
+     *
+     * @param control ids of the markers
+     * @param maxThought most tokens of a thought, its closing marker included
+     */
     public NeuralModel model(ControlTokens control, int maxThought) {
         return new NeuralModel(generator, scorer, control, maxThought);
     }
 
-    /** Initial weights, flat, as a function of the key: noise, or those of the model that the run starts from. */
+    /**
+     * {@return initial weights, flat in the order of the parameter table: noise, or those of the model that the run starts from}
+     *
+     * @param key of the noise; of a given model only the added rows depend on it
+     */
     public float[] initialWeights(long key) {
         return origin.map(model -> model.weights(key)).orElseGet(() -> Initialisation.weights(llama.table(), key));
     }

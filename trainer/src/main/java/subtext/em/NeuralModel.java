@@ -35,6 +35,7 @@ public final class NeuralModel implements LatentModel, Completer {
      *
      * @param generator of a model
      * @param scorer of the same model
+     * @param control ids of the markers
      * @param maxThought most tokens of a thought, closing marker included
      */
     public NeuralModel(Generator generator, Scorer scorer, ControlTokens control, int maxThought) {
@@ -192,7 +193,12 @@ public final class NeuralModel implements LatentModel, Completer {
         return largest;
     }
 
-    /** log p(x | context) without any thought, for a model trained on raw text: of {@code <bos> C X}, the tokens of X. */
+    /**
+     * {@return log p(x | context) of each question without any thought, nats} For a model trained on raw text: of {@code <bos> C X}, the
+     * tokens of X.
+     *
+     * @param questions any number; each must fit the model's context
+     */
     public double[] rawLogLikelihood(List<Question> questions) {
         return scorer
                 .score(questions.stream()

@@ -21,7 +21,9 @@ public final class PrepareRun {
      * @param config its {@code corpus} says what is read and how, its {@code model.from} whose tokenizer is used
      * @param out folder for them
      * @param duplicates which records are left out
-     * @param heldOut share of the documents to hold out
+     * @param heldOut share of the documents to hold out, 0 to 1
+     * @param listener told how far it is
+     * @return the shards, complete on disk
      * @throws EngineException naming what cannot be and its cure
      */
     public static Prepared start(

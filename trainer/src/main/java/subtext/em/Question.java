@@ -12,7 +12,13 @@ import subtext.text.Tokens;
  * @param text the chunk, x
  */
 public record Question(String document, int chunk, Tokens context, Tokens text) {
-    /** The question about one chunk of a document, with the text of up to {@code contextChunks} chunks before it. */
+    /**
+     * {@return the question about one chunk of a document, with the text of the chunks before it}
+     *
+     * @param document unchanged
+     * @param chunk index of the chunk in the document
+     * @param contextChunks most chunks before it that the question shows
+     */
     public static Question of(Document document, int chunk, int contextChunks) {
         return new Question(
                 document.id(),
@@ -22,8 +28,12 @@ public record Question(String document, int chunk, Tokens context, Tokens text) 
     }
 
     /**
-     * The question cut so that its prompt and a thought of {@code maxThought} tokens fit a context of {@code positions}: first from the
-     * left of the context, then from the right of the text. The same for all thoughts of a chunk.
+     * {@return the question cut so that its prompt and a thought fit the context} It is cut first from the left of its context, then from
+     * the right of its text; the same for all thoughts of a chunk.
+     *
+     * @param positions of the model's context
+     * @param maxThought most tokens of a thought, its closing marker included
+     * @throws subtext.bindings.EngineException.InvalidConfig if there is no room for a token of text
      */
     public Question fitted(int positions, int maxThought) {
         int room = positions - maxThought - MARKERS;

@@ -113,7 +113,10 @@ public record Rates(String machine, double train, double draw, double score) {
      * The rates of another machine: the report of {@code bench/gpu/run.sh}, such as {@code bench/results/h100.json}, or an object with
      * {@code machine, train, draw, score}.
      *
+     * @param file JSON
+     * @return the rates that it names
      * @throws EngineException.InvalidInput if it is neither
+     * @throws IOException if it cannot be read
      */
     public static Rates read(Path file) throws IOException {
         JsonNode tree;

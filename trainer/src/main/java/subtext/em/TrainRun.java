@@ -57,10 +57,14 @@ public final class TrainRun {
      * @param run folder of the run
      * @param model folder of the model
      * @param digest of its weights
+     * @param seed first of the configuration
+     * @param steps updates of the training
      * @param loss mean training loss of the last steps, nats per token
      * @param before the model that training started from, on the same held-out text; empty from scratch
+     * @param measured the trained model on held-out documents
      * @param tokens predicted tokens trained on
      * @param seconds of training
+     * @param wallSeconds time of this process
      */
     public record Report(
             String run,
@@ -75,7 +79,7 @@ public final class TrainRun {
             double seconds,
             double wallSeconds) {
 
-        /** The object that {@code train --json} prints. */
+        /** {@return the object that {@code train --json} prints} */
         public String toJson() {
             Map<String, Object> root = new LinkedHashMap<>();
             root.put("run", run);
@@ -108,8 +112,12 @@ public final class TrainRun {
     /**
      * Trains a model for the first seed of the configuration, or goes on with it.
      *
+     * @param settings folder, configuration and who may stop it
+     * @param on what to train on
      * @param listener told everything that happens, on the calling thread
+     * @return the figures of the training, also if it was found finished
      * @throws EngineException naming what cannot be and its cure
+     * @throws UncheckedIOException if a file cannot be read or written
      */
     public static Report start(EmSettings settings, On on, Consumer<EmEvent> listener) {
         long from = System.nanoTime();
@@ -182,7 +190,10 @@ public final class TrainRun {
     /**
      * What a training of these settings would take; trains nothing and allocates nothing on the device but what measures it.
      *
+     * @param settings as for {@link #start}; nothing is written into their folder
+     * @param on what to train on
      * @param listener told what a person should know about the data
+     * @return sizes, memory, disk and time
      */
     public static RunPlan plan(EmSettings settings, On on, Consumer<EmEvent> listener) {
         RunConfig config = settings.config();

@@ -9,7 +9,11 @@ public enum Weighting {
     /** p(x | z) only, a control: a thought that copies the text gets weight 1 whatever led to it. */
     LIKELIHOOD;
 
-    /** The log weights of the draws of one chunk. */
+    /**
+     * {@return the log weights of the draws of one chunk, nats; minus infinity for one that is not finished}
+     *
+     * @param samples K draws, at least one
+     */
     public LogWeights of(List<ScoredSample> samples) {
         return LogWeights.of(samples.stream()
                 .mapToDouble(sample -> switch (this) {
