@@ -37,8 +37,12 @@ public final class EmRun {
     /**
      * Runs to the end, or goes on with a run.
      *
+     * @param settings folder, configuration and who may stop it
      * @param listener told everything that happens, on the calling thread
+     * @return the report, as it stands in the folder
      * @throws EngineException naming what cannot be and its cure
+     * @throws EngineException.Stopped if it was asked for, with everything saved
+     * @throws UncheckedIOException if a file of the folder cannot be read or written
      */
     public static EmReport start(EmSettings settings, Consumer<EmEvent> listener) {
         long from = System.nanoTime();
@@ -135,8 +139,11 @@ public final class EmRun {
      * What a run of these settings would take; trains nothing and allocates nothing on the device but what measures it. Where the corpus or the
      * model to start from is not there yet, it plans with the sizes of the configuration.
      *
+     * @param settings as for {@link #start}; nothing is written into their folder
      * @param rates of another machine; empty: this one is measured, in about two seconds
      * @param listener told what a person should know about the data
+     * @return sizes, memory, disk and time
+     * @throws UncheckedIOException if a file of the data cannot be read
      */
     public static RunPlan plan(EmSettings settings, Optional<Rates> rates, Consumer<EmEvent> listener) {
         RunConfig config = settings.config();

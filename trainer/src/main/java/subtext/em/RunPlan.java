@@ -142,7 +142,7 @@ public record RunPlan(
      */
     public record Needs(
             long device, long deviceFree, long heap, long heapLimit, boolean shared, long disk, long diskFree) {
-        /** What the process takes of the machine's memory: heap, the Java machine itself, and on the CPU the device. */
+        /** {@return bytes that the process takes of the machine's memory: heap, the Java machine itself, and on the CPU the device} */
         public long process() {
             return (shared ? device : 0) + heap + BESIDE;
         }
@@ -177,6 +177,7 @@ public record RunPlan(
     /**
      * A part of the run.
      *
+     * @param name such as {@code iteration 1: E-step}
      * @param steps updates; 0 for an E-step or a measurement
      * @param tokens predicted, drawn and scored
      * @param flops floating-point operations
@@ -422,6 +423,7 @@ public record RunPlan(
     /**
      * Refuses what cannot fit.
      *
+     * @param run folder of the run, which need not exist
      * @throws EngineException.OutOfDeviceMemory if memory is too small, with what is needed and what to change
      * @throws IOException if the disk is
      */
@@ -438,7 +440,7 @@ public record RunPlan(
         return Files.getFileStore(there).getUsableSpace();
     }
 
-    /** All of it for people. */
+    /** {@return the plan as text for people: model, memory, disk, and a row for each stage} */
     public String table() {
         StringBuilder text = new StringBuilder();
         text.append(String.format(
@@ -505,12 +507,12 @@ public record RunPlan(
                 time(stage.seconds()));
     }
 
-    /** Seconds in all; NaN without rates. */
+    /** {@return seconds of all stages; NaN without rates} */
     public double seconds() {
         return stages.stream().mapToDouble(Stage::seconds).sum();
     }
 
-    /** All of it as one object. */
+    /** {@return the plan as one JSON object} */
     public String toJson() {
         Map<String, Object> root = new LinkedHashMap<>();
         root.put(
