@@ -5,24 +5,41 @@ package subtext.train;
  * comes after is the difference.
  */
 public sealed interface Schedule {
-    /** Highest learning rate. */
+    /** {@return highest learning rate} */
     double peak();
 
-    /** Steps of linear rise. */
+    /** {@return steps of linear rise; 0: none} */
     int warmup();
 
-    /** Share of the peak at a step after the rise, {@code step >= warmup}. */
+    /**
+     * {@return share of the peak at a step after the rise}
+     *
+     * @param step at least {@link #warmup}
+     */
     double share(int step);
 
-    /** The same shape for another number of steps. */
+    /**
+     * {@return the same shape for another number of steps} The rise stays as long as it is.
+     *
+     * @param steps of the whole training
+     */
     Schedule over(int steps);
 
-    /** Learning rate of a step, from 0. */
+    /**
+     * {@return learning rate of a step}
+     *
+     * @param step from 0
+     */
     default double at(int step) {
         return peak() * (step < warmup() ? (step + 1.0) / warmup() : share(step));
     }
 
-    /** The peak for ever. */
+    /**
+     * The peak for ever.
+     *
+     * @param peak highest learning rate
+     * @param warmup steps of linear rise
+     */
     record Constant(double peak, int warmup) implements Schedule {
         @Override
         public double share(int step) {
@@ -35,7 +52,14 @@ public sealed interface Schedule {
         }
     }
 
-    /** In a straight line from the peak to {@code finalShare} of it, reached after the last step. */
+    /**
+     * In a straight line from the peak to {@code finalShare} of it, reached after the last step.
+     *
+     * @param peak highest learning rate
+     * @param warmup steps of linear rise
+     * @param steps of the whole training, the rise included
+     * @param finalShare what is left at the end, 0 to 1
+     */
     record Linear(double peak, int warmup, int steps, double finalShare) implements Schedule {
         @Override
         public double share(int step) {
@@ -48,7 +72,14 @@ public sealed interface Schedule {
         }
     }
 
-    /** Half a cosine from the peak to {@code finalShare} of it. Loshchilov and Hutter 2017, without restarts. */
+    /**
+     * Half a cosine from the peak to {@code finalShare} of it. Loshchilov and Hutter 2017, without restarts.
+     *
+     * @param peak highest learning rate
+     * @param warmup steps of linear rise
+     * @param steps of the whole training, the rise included
+     * @param finalShare what is left at the end, 0 to 1
+     */
     record Cosine(double peak, int warmup, int steps, double finalShare) implements Schedule {
         @Override
         public double share(int step) {
@@ -61,7 +92,15 @@ public sealed interface Schedule {
         }
     }
 
-    /** The peak, then in the last {@code decay} steps in a straight line to {@code finalShare} of it. Hu et al. 2024. */
+    /**
+     * The peak, then in the last {@code decay} steps in a straight line to {@code finalShare} of it. Hu et al. 2024.
+     *
+     * @param peak highest learning rate
+     * @param warmup steps of linear rise
+     * @param steps of the whole training, rise and decay included
+     * @param decay steps of the fall, the last ones; it never begins before the rise has ended
+     * @param finalShare what is left at the end, 0 to 1
+     */
     record WarmupStableDecay(double peak, int warmup, int steps, int decay, double finalShare) implements Schedule {
         @Override
         public double share(int step) {

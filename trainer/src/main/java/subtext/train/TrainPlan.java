@@ -27,7 +27,19 @@ public record TrainPlan(
         int checkpointEvery,
         int keep,
         boolean documentMask) {
-    /** With documents masked from each other. */
+    /**
+     * A plan with documents masked from each other.
+     *
+     * @param steps updates
+     * @param tokens predicted tokens per step, at most
+     * @param microTokens predicted tokens per pass, at most
+     * @param schedule learning rates
+     * @param adamw the other constants of the update
+     * @param clip largest global norm of the gradient; 0: no clipping
+     * @param spike a step whose norm exceeds this many times the running mean of the norms is not taken; 0: no guard
+     * @param checkpointEvery steps between checkpoints; 0: none before the end
+     * @param keep checkpoints kept, at least 2
+     */
     public TrainPlan(
             int steps,
             int tokens,
@@ -60,7 +72,11 @@ public record TrainPlan(
         require(keep >= 2, "training.keep", keep, "at least 2");
     }
 
-    /** The same for another number of steps, the schedule stretched to them. */
+    /**
+     * {@return the same for another number of steps, the schedule stretched to them}
+     *
+     * @param steps at least 0
+     */
     public TrainPlan withSteps(int steps) {
         return new TrainPlan(
                 steps,
@@ -75,7 +91,11 @@ public record TrainPlan(
                 documentMask);
     }
 
-    /** The same with another budget of tokens per step. */
+    /**
+     * {@return the same with another budget of tokens per step; a pass holds no more than a step}
+     *
+     * @param tokens predicted tokens per step, at least 1
+     */
     public TrainPlan withTokens(int tokens) {
         return new TrainPlan(
                 steps,

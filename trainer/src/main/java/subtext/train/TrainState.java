@@ -30,7 +30,7 @@ public record TrainState(
     /** Before the first step. */
     public static final TrainState START = new TrainState(0, 0, Cursor.START, 0, 0, 0, 0, 0, Double.MAX_VALUE, 0);
 
-    /** Mean loss over the last tenth of the steps, nats per token; not a number before it. */
+    /** {@return mean loss over the last tenth of the steps, nats per token; not a number before it} */
     public double loss() {
         return tailLoss / tailSteps;
     }
