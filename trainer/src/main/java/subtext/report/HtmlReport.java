@@ -795,7 +795,10 @@ public final class HtmlReport {
                 String.join(
                         ", ", run.config().seeds().stream().map(String::valueOf).toList()),
                 run.wallSeconds()
-                        .map(s -> String.format(Locale.ROOT, ", finished in %.0f s", s))
+                        .map(s -> run.sittings() > 1
+                                ? String.format(
+                                        Locale.ROOT, ", finished in %d sittings, the last of %.0f s", run.sittings(), s)
+                                : String.format(Locale.ROOT, ", finished in %.0f s", s))
                         .orElse(""));
     }
 

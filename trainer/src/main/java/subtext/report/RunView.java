@@ -45,6 +45,7 @@ import tools.jackson.databind.json.JsonMapper;
  * @param notices other lines told during the run
  * @param now what is being done, in words; empty when the run is finished
  * @param wallSeconds time of the process that finished the run; empty before
+ * @param sittings processes that worked at it: one more than it was resumed
  */
 public record RunView(
         Path root,
@@ -55,7 +56,8 @@ public record RunView(
         Map<String, SortedSet<Integer>> fired,
         List<String> notices,
         Optional<String> now,
-        Optional<Double> wallSeconds) {
+        Optional<Double> wallSeconds,
+        int sittings) {
 
     /**
      * What there is of one seed so far.
@@ -149,7 +151,8 @@ public record RunView(
                 metrics.fired,
                 List.copyOf(metrics.notices),
                 wall.isPresent() ? Optional.empty() : Optional.of(metrics.now.isEmpty() ? "starting" : metrics.now),
-                wall);
+                wall,
+                metrics.sittings);
     }
 
     private static SeedView seed(long seed, Path folder, RunConfig config, Metrics metrics) throws IOException {
@@ -258,6 +261,7 @@ public record RunView(
         String now = "";
         long total;
         Optional<Double> wallSeconds = Optional.empty();
+        int sittings;
 
         static Metrics read(Path file) throws IOException {
             Metrics metrics = new Metrics();
@@ -283,7 +287,10 @@ public record RunView(
         private void take(JsonNode event) {
             String seed = "seed " + event.path("seed").asLong() + ", ";
             switch (event.path("event").asString("")) {
-                case "run" -> wallSeconds = Optional.empty();
+                case "run" -> {
+                    wallSeconds = Optional.empty();
+                    sittings++;
+                }
                 case "stage" -> {
                     now = seed + event.path("stage").asString();
                     total = event.path("total").asLong();

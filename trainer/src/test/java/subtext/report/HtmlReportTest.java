@@ -125,6 +125,9 @@ class HtmlReportTest {
         assertThat(view.seeds().getFirst().iterations()).hasSize(1);
         assertThat(HtmlReport.page(view)).contains("Under way", "No EM iteration is finished yet");
         assertThat(run.resolve("report.html")).doesNotExist();
+
+        EmRun.start(new EmSettings(run, true, false, TINY), event -> {});
+        assertThat(Files.readString(run.resolve("report.html"))).contains("finished in 2 sittings, the last of ");
     }
 
     @Test
