@@ -29,16 +29,33 @@ public final class AtomicFiles {
     /** Writes the content of one file. */
     @FunctionalInterface
     public interface Body {
-        /** Writes everything to the channel, which starts empty; the caller flushes and closes it. */
+        /**
+         * Writes everything to the channel, which starts empty; the caller flushes and closes it.
+         *
+         * @param channel open for writing at byte 0; owned by the caller
+         * @throws IOException to give up: the target then stays as it was
+         */
         void write(FileChannel channel) throws IOException;
     }
 
-    /** Replaces or creates {@code target} with these bytes. */
+    /**
+     * Replaces or creates {@code target} with these bytes.
+     *
+     * @param target in a folder that exists
+     * @param bytes the whole content
+     * @throws IOException if it cannot be written; the target is then as it was
+     */
     public static void write(Path target, byte[] bytes) throws IOException {
         write(target, channel -> writeFully(channel, ByteBuffer.wrap(bytes)));
     }
 
-    /** Replaces or creates {@code target} with this text in UTF-8. */
+    /**
+     * Replaces or creates {@code target} with this text in UTF-8.
+     *
+     * @param target in a folder that exists
+     * @param text the whole content
+     * @throws IOException if it cannot be written; the target is then as it was
+     */
     public static void write(Path target, String text) throws IOException {
         write(target, text.getBytes(StandardCharsets.UTF_8));
     }
@@ -46,6 +63,10 @@ public final class AtomicFiles {
     /**
      * Replaces or creates {@code target} with what the body writes. If anything fails, the target is as it was and the temporary file
      * is gone.
+     *
+     * @param target in a folder that exists
+     * @param body called once, with the temporary file
+     * @throws IOException if the folder is none, the disk refuses, or the body gives up
      */
     public static void write(Path target, Body body) throws IOException {
         Path folder = target.toAbsolutePath().getParent();
@@ -71,13 +92,24 @@ public final class AtomicFiles {
         flushFolder(folder);
     }
 
-    /** Renames a finished file or folder into place on the same file system and flushes the folder it lands in. */
+    /**
+     * Renames a finished file or folder into place on the same file system and flushes the folder it lands in.
+     *
+     * @param from finished and flushed by whoever wrote it
+     * @param to its name from now on; a file there is replaced, a folder that is not empty is not
+     * @throws IOException if the two lie on different file systems or the disk refuses
+     */
     public static void move(Path from, Path to) throws IOException {
         Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
         flushFolder(to.toAbsolutePath().getParent());
     }
 
-    /** Makes a folder and those above it that are missing, each flushed into the one above, so that what is written in them is found. */
+    /**
+     * Makes a folder and those above it that are missing, each flushed into the one above, so that what is written in them is found.
+     *
+     * @param folder to be there afterwards; one that is there already is left as it is
+     * @throws IOException if a file stands in the way or the disk refuses
+     */
     public static void createDirectories(Path folder) throws IOException {
         Path absolute = folder.toAbsolutePath();
         if (Files.isDirectory(absolute)) {
@@ -100,7 +132,9 @@ public final class AtomicFiles {
     /**
      * Deletes the temporary files and folders under a folder: what writes that were killed left behind. Nobody may be writing there.
      *
+     * @param folder searched at any depth
      * @return how many there were
+     * @throws IOException if one cannot be deleted, or there is no such folder
      */
     public static int sweep(Path folder) throws IOException {
         List<Path> leftovers;
@@ -123,14 +157,25 @@ public final class AtomicFiles {
         return leftovers.size();
     }
 
-    /** Flushes a folder's entries to the disk, so that a rename in it survives a power cut. */
+    /**
+     * Flushes a folder's entries to the disk, so that a rename in it survives a power cut.
+     *
+     * @param folder whose own entries are flushed, not what they hold
+     * @throws IOException if it cannot be opened or flushed
+     */
     public static void flushFolder(Path folder) throws IOException {
         try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
             channel.force(true);
         }
     }
 
-    /** Writes all remaining bytes: one {@code write} of a channel may write fewer. */
+    /**
+     * Writes all remaining bytes: one {@code write} of a channel may write fewer.
+     *
+     * @param channel written to at its position
+     * @param bytes from position to limit; nothing remains of them afterwards
+     * @throws IOException if the disk refuses
+     */
     public static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
         while (bytes.hasRemaining()) {
             channel.write(bytes);

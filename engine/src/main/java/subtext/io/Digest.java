@@ -22,12 +22,21 @@ public final class Digest {
         }
     }
 
-    /** The digest of these bytes. */
+    /**
+     * {@return the digest of these bytes, 64 hexadecimal digits}
+     *
+     * @param bytes all of them count; unchanged
+     */
     public static String of(byte[] bytes) {
         return new Digest().add(ByteBuffer.wrap(bytes)).hex();
     }
 
-    /** The digest of a file's content. */
+    /**
+     * {@return the digest of a file's content, 64 hexadecimal digits}
+     *
+     * @param file read once through, of any size, 64 KiB at a time
+     * @throws IOException if it cannot be read
+     */
     public static String of(Path file) throws IOException {
         Digest digest = new Digest();
         byte[] buffer = new byte[1 << 16];
@@ -39,13 +48,18 @@ public final class Digest {
         return digest.hex();
     }
 
-    /** Adds the remaining bytes of a buffer. */
+    /**
+     * Adds the remaining bytes of a buffer.
+     *
+     * @param part from position to limit; nothing remains of it afterwards
+     * @return this
+     */
     public Digest add(ByteBuffer part) {
         sha256.update(part);
         return this;
     }
 
-    /** The digest of all parts so far; afterwards this object starts again empty. */
+    /** {@return the digest of all parts so far, 64 hexadecimal digits; afterwards this object starts again empty} */
     public String hex() {
         return HexFormat.of().formatHex(sha256.digest());
     }

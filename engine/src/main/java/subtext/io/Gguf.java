@@ -74,8 +74,13 @@ public final class Gguf {
     /**
      * Writes a model folder as a GGUF file, atomically.
      *
+     * @param folder the model, in Hugging Face's layout
+     * @param file where to; an existing one is replaced
+     * @param type of the matrices; the vectors are in f32 whatever it is
      * @throws EngineException.InvalidConfig if the tokenizer has no form in GGUF, which is named
      * @throws EngineException.CorruptFile if a file of the model is damaged
+     * @throws EngineException.InvalidInput if {@code folder} lacks a file of a model
+     * @throws IOException if a file cannot be read or written
      */
     public static void write(Path folder, Path file, Type type) throws IOException {
         LlamaConfig config = HuggingFace.config(folder);
@@ -385,7 +390,12 @@ public final class Gguf {
         }
     }
 
-    /** The type of that name, in any case. */
+    /**
+     * {@return the type of that name}
+     *
+     * @param name {@code f32}, {@code f16}, {@code bf16} or {@code q8_0}, in any case
+     * @throws EngineException.InvalidConfig if it is another
+     */
     public static Type type(String name) {
         for (Type type : Type.values()) {
             if (type.name().equals(name.toUpperCase(Locale.ROOT))) {

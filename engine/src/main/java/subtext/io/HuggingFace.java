@@ -41,6 +41,8 @@ public final class HuggingFace {
     /**
      * A model out of a folder.
      *
+     * @param config sizes of the model
+     * @param tokenizer with at most as many ids as the model has rows of embedding
      * @param weights flat, in the order of {@code ParameterTable.of(config)}
      */
     public record Checkpoint(LlamaConfig config, Tokenizer tokenizer, float[] weights) {}
@@ -48,15 +50,29 @@ public final class HuggingFace {
     /**
      * Reads sizes, tokenizer and weights.
      *
+     * @param folder in Hugging Face's layout
+     * @return the whole model in memory, 4 bytes a weight
      * @throws EngineException.CorruptFile if a file breaks a rule, lacks a tensor or holds a weight that is not finite
      * @throws EngineException.InvalidConfig if the model is not one this engine computes
+     * @throws EngineException.InvalidInput if the folder lacks a file
+     * @throws IOException if a file cannot be read
      */
     public static Checkpoint load(Path folder) throws IOException {
         LlamaConfig config = config(folder);
         return new Checkpoint(config, tokenizerFor(folder, config), weights(folder, config));
     }
 
-    /** The tokenizer, held against the sizes: each of its ids needs a row of the embedding. */
+    /**
+     * The tokenizer, held against the sizes: each of its ids needs a row of the embedding.
+     *
+     * @param folder holds {@code tokenizer.json}
+     * @param config sizes of the model beside it
+     * @return the tokenizer; the model may have more rows than it has ids
+     * @throws EngineException.InvalidConfig if it has more ids than the model has rows
+     * @throws EngineException.InvalidInput if the folder lacks the file
+     * @throws EngineException.CorruptFile as {@link Tokenizer#load}
+     * @throws IOException if the file cannot be read
+     */
     public static Tokenizer tokenizerFor(Path folder, LlamaConfig config) throws IOException {
         Tokenizer tokenizer = tokenizer(folder);
         if (tokenizer.vocabulary() > config.vocabulary()) {
@@ -66,12 +82,27 @@ public final class HuggingFace {
         return tokenizer;
     }
 
-    /** The tokenizer alone. */
+    /**
+     * {@return the tokenizer alone, not held against any sizes}
+     *
+     * @param folder holds {@code tokenizer.json}
+     * @throws EngineException.InvalidInput if the folder lacks the file
+     * @throws EngineException.CorruptFile as {@link Tokenizer#load}
+     * @throws IOException if the file cannot be read
+     */
     public static Tokenizer tokenizer(Path folder) throws IOException {
         return Tokenizer.load(required(folder, TOKENIZER));
     }
 
-    /** The sizes alone. */
+    /**
+     * {@return the sizes alone}
+     *
+     * @param folder holds {@code config.json}
+     * @throws EngineException.InvalidInput if the folder lacks the file
+     * @throws EngineException.CorruptFile if the file is not JSON
+     * @throws EngineException.InvalidConfig if the model is not one this engine computes, naming what differs
+     * @throws IOException if the file cannot be read
+     */
     public static LlamaConfig config(Path folder) throws IOException {
         Path file = required(folder, CONFIG);
         JsonNode json = json(file);
@@ -82,7 +113,16 @@ public final class HuggingFace {
         }
     }
 
-    /** The weights alone, flat. */
+    /**
+     * {@return the weights alone, flat in the order of {@code ParameterTable.of(config)}, padding as zeros}
+     *
+     * @param folder holds {@code model.safetensors}, or an index and shards
+     * @param config sizes that the tensors must have
+     * @throws EngineException.CorruptFile if a file breaks a rule, lacks a tensor or holds a weight that is not finite
+     * @throws EngineException.InvalidConfig if a tensor is no part of such a model
+     * @throws EngineException.InvalidInput if the folder has neither
+     * @throws IOException if a file cannot be read
+     */
     public static float[] weights(Path folder, LlamaConfig config) throws IOException {
         float[] flat = new float[Math.toIntExact(ParameterTable.of(config).size())];
         weights(folder, config, (at, values) -> System.arraycopy(values, 0, flat, (int) at, values.length));
@@ -92,8 +132,14 @@ public final class HuggingFace {
     /**
      * The weights, piece by piece as they are read, for a model too large to be held twice.
      *
+     * @param folder holds {@code model.safetensors}, or an index and shards
+     * @param config sizes that the tensors must have
      * @param sink takes values and the index of their first in the flat array of {@code ParameterTable.of(config)}; padding, which no file
      *     holds, is not given
+     * @throws EngineException.CorruptFile if a file breaks a rule, lacks a tensor or holds a weight that is not finite
+     * @throws EngineException.InvalidConfig if a tensor is no part of such a model
+     * @throws EngineException.InvalidInput if the folder has neither
+     * @throws IOException if a file cannot be read, or the sink throws it
      */
     public static void weights(Path folder, LlamaConfig config, Safetensors.Sink sink) throws IOException {
         try (ModelTensors tensors = ModelTensors.open(folder, config)) {
@@ -106,8 +152,13 @@ public final class HuggingFace {
     /**
      * A model on a device, weights streamed to it from the files.
      *
+     * @param folder in Hugging Face's layout; closed again when this returns
+     * @param device where to; not owned
      * @param dtype storage of weights and activations
+     * @param capacity what is kept room for beside the weights
+     * @return the model; the caller closes it
      * @throws EngineException as {@link #load}, and if the model does not fit
+     * @throws IOException if a file cannot be read
      */
     public static Llama open(Path folder, Device device, DType dtype, Llama.Capacity capacity) throws IOException {
         LlamaConfig config = config(folder);
@@ -124,8 +175,12 @@ public final class HuggingFace {
     /**
      * Writes a model as a folder that Transformers can load, each file atomically, the weights last.
      *
+     * @param folder made if it is missing; files of a model there are replaced
+     * @param config sizes of the model
+     * @param tokenizer of that model: its {@code <bos>} and {@code <eos>} go into {@code config.json}
      * @param weights flat, in the order of {@code ParameterTable.of(config)}
      * @param dtype F32, which loses nothing, or BF16
+     * @throws IOException if a file cannot be written
      */
     public static void save(Path folder, LlamaConfig config, Tokenizer tokenizer, float[] weights, DType dtype)
             throws IOException {
@@ -135,8 +190,12 @@ public final class HuggingFace {
     /**
      * The same with weights fetched piece by piece, for a model too large to be held twice.
      *
+     * @param folder made if it is missing; files of a model there are replaced
+     * @param config sizes of the model
+     * @param tokenizer of that model: its {@code <bos>} and {@code <eos>} go into {@code config.json}
      * @param weights by their index in the flat array of {@code ParameterTable.of(config)}; {@code llama::download} is one
      * @param type F32, BF16 or F16
+     * @throws IOException if a file cannot be written, or {@code weights} throws it
      */
     public static void save(
             Path folder, LlamaConfig config, Tokenizer tokenizer, Safetensors.Source weights, Safetensors.Type type)
@@ -153,7 +212,13 @@ public final class HuggingFace {
         Safetensors.write(folder.resolve(WEIGHTS), entries(config, weights, type), Map.of("format", "pt"));
     }
 
-    /** The tensors of a flat array of parameters, under their Hugging Face names. */
+    /**
+     * {@return the tensors of a flat array of parameters, under their Hugging Face names, to be written}
+     *
+     * @param config sizes of the model
+     * @param flat in the order of {@code ParameterTable.of(config)}; read when the entries are written, not copied
+     * @param type F32, BF16 or F16 of the tensors written
+     */
     public static List<Safetensors.Entry> entries(LlamaConfig config, float[] flat, Safetensors.Type type) {
         return entries(config, source(flat), type);
     }

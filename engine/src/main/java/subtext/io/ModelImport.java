@@ -36,9 +36,15 @@ public final class ModelImport {
     /**
      * Writes {@code to} from {@code from}.
      *
+     * @param from a folder in Hugging Face's layout
+     * @param to folder without a model; made if it is missing
      * @param type F32, BF16 or F16 of the tensors written
      * @param controls whether to add control tokens; without, this is a copy in another type
-     * @throws EngineException.InvalidInput if there is a model in {@code to} already
+     * @return what was written
+     * @throws EngineException.InvalidInput if there is a model in {@code to} already, or {@code from} lacks a file
+     * @throws EngineException.CorruptFile if a file of {@code from} breaks a rule
+     * @throws EngineException.InvalidConfig if {@code from} is not a model this engine computes
+     * @throws IOException if a file cannot be read or written
      */
     public static Result run(Path from, Path to, Safetensors.Type type, boolean controls) throws IOException {
         if (Files.exists(to.resolve(HuggingFace.WEIGHTS)) || Files.exists(to.resolve(HuggingFace.CONFIG))) {

@@ -17,8 +17,12 @@ import subtext.text.Tokenizer;
 /**
  * What a model folder holds, checked as loading checks it, but for the values of the weights.
  *
+ * @param config sizes of the model
  * @param tokenizerKind for people
+ * @param tokenizerIds one more than the largest id; the model may have more rows
+ * @param controls ids of the control tokens
  * @param tensors number of tensors of each element type
+ * @param files shards of weights first, then sizes and tokenizer
  * @param bytesPerSecond how fast the files were read here, digest included
  */
 public record ModelSummary(
@@ -30,10 +34,23 @@ public record ModelSummary(
         List<FileDigest> files,
         double bytesPerSecond) {
 
-    /** One file of the model. */
+    /**
+     * One file of the model.
+     *
+     * @param name without the folder
+     * @param bytes its size
+     * @param sha256 64 hexadecimal digits
+     */
     public record FileDigest(String name, long bytes, String sha256) {}
 
-    /** Reads a folder, all files once through. */
+    /**
+     * Reads a folder, all files once through.
+     *
+     * @param folder in Hugging Face's layout
+     * @return its summary
+     * @throws subtext.bindings.EngineException as {@link HuggingFace#load}, but for the values of the weights
+     * @throws IOException if a file cannot be read
+     */
     public static ModelSummary of(Path folder) throws IOException {
         LlamaConfig config = HuggingFace.config(folder);
         Tokenizer tokenizer = HuggingFace.tokenizerFor(folder, config);
@@ -69,17 +86,25 @@ public record ModelSummary(
                 bytes / Math.max(seconds, 1e-9));
     }
 
-    /** Bytes of the weights in memory with elements of that size, padding counted. */
+    /**
+     * {@return bytes of the weights in memory, padding counted}
+     *
+     * @param elementBytes of one weight: 4 for f32, 2 for bf16
+     */
     public long weightBytes(int elementBytes) {
         return ParameterTable.of(config).size() * elementBytes;
     }
 
-    /** Bytes of keys and values of one sequence as long as the context. */
+    /**
+     * {@return bytes of keys and values of one sequence as long as the context}
+     *
+     * @param elementBytes of one value of the cache: 4 for f32, 2 for bf16
+     */
     public long cacheBytes(int elementBytes) {
         return 2L * config.layers() * config.context() * config.kvHeads() * config.headDim() * elementBytes;
     }
 
-    /** Seconds to read the weights at the speed measured. */
+    /** {@return seconds to read all files at the speed measured} */
     public double loadSeconds() {
         return files.stream().mapToLong(FileDigest::bytes).sum() / bytesPerSecond;
     }

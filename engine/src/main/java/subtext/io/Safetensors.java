@@ -88,7 +88,7 @@ public final class Safetensors implements AutoCloseable {
             this.bytes = bytes;
         }
 
-        /** Bytes of one element. */
+        /** {@return bytes of one element, 1 to 8} */
         public int bytes() {
             return bytes;
         }
@@ -97,12 +97,14 @@ public final class Safetensors implements AutoCloseable {
     /**
      * One tensor of a file.
      *
+     * @param name unique in its file
+     * @param type of its elements
      * @param shape outermost size first
      * @param begin first byte, counted from the end of the header
      * @param end one past the last byte
      */
     public record Info(String name, Type type, List<Long> shape, long begin, long end) {
-        /** Number of elements. */
+        /** {@return number of elements, the product of the shape} */
         public long size() {
             return (end - begin) / type.bytes();
         }
@@ -111,26 +113,61 @@ public final class Safetensors implements AutoCloseable {
     /** Writes the bytes of a tensor, all of them and no more. */
     @FunctionalInterface
     public interface Content {
-        /** Writes at the channel's position, little-endian and row-major, as many bytes as type and shape ask for. */
+        /**
+         * Writes at the channel's position, little-endian and row-major, as many bytes as type and shape ask for.
+         *
+         * @param channel owned by the caller, who checks how many bytes came
+         * @throws IOException to give up: the file then stays as it was
+         */
         void write(FileChannel channel) throws IOException;
     }
 
     /** Gives a tensor piece by piece. */
     @FunctionalInterface
     public interface Source {
-        /** {@code n} values from index {@code at} on, row-major. */
+        /**
+         * {@return {@code n} values, row-major}
+         *
+         * @param at index of the first in the tensor
+         * @param n how many, at least one; chosen by the reader
+         * @throws IOException if they cannot be fetched
+         */
         float[] read(long at, int n) throws IOException;
     }
 
-    /** A tensor to be written. */
+    /**
+     * A tensor to be written.
+     *
+     * @param name unique among the entries of a file
+     * @param type of its elements
+     * @param shape outermost size first; empty for a scalar
+     * @param content called when the file is written, not before
+     */
     public record Entry(String name, Type type, List<Long> shape, Content content) {
-        /** {@code type} F32, or BF16 or F16 (rounded to nearest even), from {@code values[from]} on. */
+        /**
+         * {@return a tensor of floats out of an array}
+         *
+         * @param name unique among the entries of a file
+         * @param type F32, or BF16 or F16, to which values are rounded to nearest even
+         * @param shape outermost size first
+         * @param values hold the tensor, row-major; not copied
+         * @param from index of its first value there
+         * @throws IllegalArgumentException if the type is another
+         */
         public static Entry floats(String name, Type type, List<Long> shape, float[] values, int from) {
             return floats(
                     name, type, shape, (at, n) -> Arrays.copyOfRange(values, from + (int) at, from + (int) at + n));
         }
 
-        /** The same, of values that are fetched piece by piece. */
+        /**
+         * {@return a tensor of floats that are fetched piece by piece}
+         *
+         * @param name unique among the entries of a file
+         * @param type F32, or BF16 or F16, to which values are rounded to nearest even
+         * @param shape outermost size first
+         * @param source asked in order, for at most a MiB of file at a time
+         * @throws IllegalArgumentException if the type is another
+         */
         public static Entry floats(String name, Type type, List<Long> shape, Source source) {
             if (type != Type.F32 && type != Type.BF16 && type != Type.F16) {
                 throw new IllegalArgumentException("type: expected F32, BF16 or F16, got " + type);
@@ -138,7 +175,12 @@ public final class Safetensors implements AutoCloseable {
             return new Entry(name, type, shape, out -> writeFloats(out, type, elements(shape), source));
         }
 
-        /** I32 of all the values, as a vector. */
+        /**
+         * {@return an I32 vector of all the values}
+         *
+         * @param name unique among the entries of a file
+         * @param values any number; not copied
+         */
         public static Entry ints(String name, int[] values) {
             return new Entry(
                     name,
@@ -170,7 +212,10 @@ public final class Safetensors implements AutoCloseable {
     /**
      * Opens a file and checks its header.
      *
+     * @param path the file; stays open until this is closed
+     * @return its header, checked; tensors are read when asked for
      * @throws EngineException.CorruptFile if it breaks a rule of the format; the message names the file and the rule
+     * @throws IOException if it cannot be read
      */
     public static Safetensors open(Path path) throws IOException {
         FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
@@ -182,17 +227,22 @@ public final class Safetensors implements AutoCloseable {
         }
     }
 
-    /** The tensors by name, in the order of their bytes. */
+    /** {@return the tensors by name, in the order of their bytes; unmodifiable} */
     public SequencedMap<String, Info> tensors() {
         return java.util.Collections.unmodifiableSequencedMap(tensors);
     }
 
-    /** The free texts of {@code __metadata__}. */
+    /** {@return the free texts of {@code __metadata__} by their keys; empty if there are none} */
     public Map<String, String> metadata() {
         return metadata;
     }
 
-    /** The tensor of that name, or an error that names the file. */
+    /**
+     * {@return the tensor of that name}
+     *
+     * @param name as the file has it
+     * @throws EngineException.CorruptFile if there is none, naming the file
+     */
     public Info info(String name) {
         Info info = tensors.get(name);
         if (info == null) {
@@ -208,11 +258,20 @@ public final class Safetensors implements AutoCloseable {
          * Takes the next values, rounded or widened to f32.
          *
          * @param at index of the first of these values in the tensor, row-major
+         * @param values overwritten after the call: to be copied if they are to be kept
+         * @throws IOException to stop the reading
          */
         void accept(long at, float[] values) throws IOException;
     }
 
-    /** A floating tensor widened (or, from F64, rounded) to f32, in pieces of at most a MiB of file: nothing else is held. */
+    /**
+     * A floating tensor widened (or, from F64, rounded) to f32, in pieces of at most a MiB of file: nothing else is held.
+     *
+     * @param name as the file has it
+     * @param sink called in order, with every value once
+     * @throws EngineException.CorruptFile if there is no such tensor, it holds no floats, or the file ends early
+     * @throws IOException if the file cannot be read, or the sink throws it
+     */
     public void floats(String name, Sink sink) throws IOException {
         Info info = info(name);
         if (!FLOATING.contains(info.type())) {
@@ -252,7 +311,16 @@ public final class Safetensors implements AutoCloseable {
         }
     }
 
-    /** {@code n} values of a floating tensor from index {@code at} on, row-major. */
+    /**
+     * {@return some values of a floating tensor as f32, row-major}
+     *
+     * @param name as the file has it
+     * @param at index of the first
+     * @param n how many
+     * @throws IndexOutOfBoundsException if the tensor has no such values
+     * @throws EngineException.CorruptFile if there is no such tensor, it holds no floats, or the file ends early
+     * @throws IOException if the file cannot be read
+     */
     public float[] floats(String name, long at, int n) throws IOException {
         Info info = info(name);
         if (!FLOATING.contains(info.type())) {
@@ -267,20 +335,41 @@ public final class Safetensors implements AutoCloseable {
         return values;
     }
 
-    /** The same, into {@code to[from...]}. */
+    /**
+     * A whole floating tensor as f32, into a part of an array.
+     *
+     * @param name as the file has it
+     * @param to written from {@code from} on, row-major
+     * @param from place of the first value
+     * @throws IndexOutOfBoundsException if it does not fit there
+     * @throws EngineException.CorruptFile if there is no such tensor, it holds no floats, or the file ends early
+     * @throws IOException if the file cannot be read
+     */
     public void floats(String name, float[] to, int from) throws IOException {
         java.util.Objects.checkFromIndexSize(from, Math.toIntExact(info(name).size()), to.length);
         floats(name, (at, values) -> System.arraycopy(values, 0, to, from + (int) at, values.length));
     }
 
-    /** A floating tensor as f32. */
+    /**
+     * {@return a whole floating tensor as f32, row-major}
+     *
+     * @param name as the file has it
+     * @throws EngineException.CorruptFile if there is no such tensor, it holds no floats, or the file ends early
+     * @throws IOException if the file cannot be read
+     */
     public float[] floats(String name) throws IOException {
         float[] values = new float[Math.toIntExact(info(name).size())];
         floats(name, values, 0);
         return values;
     }
 
-    /** An I32 tensor. */
+    /**
+     * {@return a whole I32 tensor, row-major}
+     *
+     * @param name as the file has it
+     * @throws EngineException.CorruptFile if there is no such tensor, it is not I32, or the file ends early
+     * @throws IOException if the file cannot be read
+     */
     public int[] ints(String name) throws IOException {
         Info info = info(name);
         if (info.type() != Type.I32) {
@@ -292,7 +381,13 @@ public final class Safetensors implements AutoCloseable {
         return values;
     }
 
-    /** The bytes of a tensor as they are in the file. */
+    /**
+     * {@return the bytes of a tensor as they are in the file, little-endian and row-major}
+     *
+     * @param name as the file has it; of any type
+     * @throws EngineException.CorruptFile if there is no such tensor, or the file ends early
+     * @throws IOException if the file cannot be read
+     */
     public byte[] bytes(String name) throws IOException {
         Info info = info(name);
         ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(info.end() - info.begin()));
@@ -526,7 +621,11 @@ public final class Safetensors implements AutoCloseable {
     /**
      * Writes a file atomically: tensors in the order given, header padded with spaces so that the data begin at a multiple of 8.
      *
+     * @param path where to; an existing one is replaced
+     * @param entries with distinct names, none of them {@code __metadata__}
      * @param metadata free texts; {@code format: pt} is what Transformers looks for
+     * @throws IllegalArgumentException if a name is taken
+     * @throws IOException if it cannot be written, or the content of an entry is not as long as its shape says
      */
     public static void write(Path path, List<Entry> entries, Map<String, String> metadata) throws IOException {
         byte[] header = header(entries, metadata);
@@ -651,7 +750,11 @@ public final class Safetensors implements AutoCloseable {
         return shape.stream().reduce(1L, Math::multiplyExact);
     }
 
-    /** f32 to bf16, to nearest, ties to even; a NaN stays one. */
+    /**
+     * {@return the bf16 nearest to a float, ties to even; a NaN stays one}
+     *
+     * @param value any float; one too large for bf16 becomes infinite
+     */
     public static short toBf16(float value) {
         int bits = Float.floatToRawIntBits(value);
         if (Float.isNaN(value)) {

@@ -17,11 +17,13 @@ public final class WholeFile {
     private WholeFile() {}
 
     /**
-     * The content of a file.
+     * {@return the content of a file}
      *
+     * @param file a regular file, not a pipe or device
      * @param most bytes that it may have
      * @throws java.nio.file.NoSuchFileException if there is none
      * @throws EngineException.InvalidInput if it is larger, or no file
+     * @throws IOException if it cannot be read
      */
     public static byte[] bytes(Path file, int most) throws IOException {
         return bytes(file, most, false);
@@ -50,7 +52,12 @@ public final class WholeFile {
     /**
      * The same as text; under {@code /dev} a pipe or device is read too, as {@code /dev/stdin} is.
      *
-     * @throws EngineException.InvalidInput also if it is not UTF-8
+     * @param file in UTF-8
+     * @param most bytes, not characters, that it may have
+     * @return the content as text
+     * @throws java.nio.file.NoSuchFileException if there is none
+     * @throws EngineException.InvalidInput if it is larger, no file, or not UTF-8
+     * @throws IOException if it cannot be read
      */
     public static String text(Path file, int most) throws IOException {
         try {
