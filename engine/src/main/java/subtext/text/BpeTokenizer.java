@@ -199,7 +199,12 @@ public final class BpeTokenizer implements Tokenizer {
         return ControlTokens.NONE;
     }
 
-    /** This tokenizer with the control tokens it lacks, on new ids after its own; the model's embedding must grow with it. */
+    /**
+     * This tokenizer with the control tokens it lacks, on new ids after its own; the model's embedding must grow with it.
+     *
+     * @return a new tokenizer whose {@link #controls} are complete; every old id means what it did
+     * @throws EngineException.InvalidInput if the name of a control token is that of an ordinary one
+     */
     public BpeTokenizer withControls() {
         return withControls(0);
     }
@@ -208,6 +213,7 @@ public final class BpeTokenizer implements Tokenizer {
      * The same with new ids no lower than {@code from}.
      *
      * @param from the vocabulary of the model, which may have rows for ids that its tokenizer does not know
+     * @return a new tokenizer whose {@link #controls} are complete; every old id means what it did
      * @throws EngineException.InvalidInput if the name of a control token is that of an ordinary one
      */
     public BpeTokenizer withControls(int from) {
@@ -551,7 +557,7 @@ public final class BpeTokenizer implements Tokenizer {
         return bos != ControlTokens.NONE && (rules.bos() == bos || pieces[bos].equals(ControlTokens.NAMES.getFirst()));
     }
 
-    /** What it is, in a few words for people. */
+    /** {@return what it is, in a few words for people: its symbols, how words are cut, whether text is composed first} */
     public String kind() {
         String symbols = rules.byteLevel()
                 ? "BPE over bytes"
@@ -567,12 +573,20 @@ public final class BpeTokenizer implements Tokenizer {
         return symbols + words + (rules.nfc() ? ", NFC" : "");
     }
 
-    /** How one id is written in the vocabulary; empty where there is no such token. */
+    /**
+     * {@return how one id is written in the vocabulary; empty where there is no such token}
+     *
+     * @param id any number
+     */
     public String piece(int id) {
         return id < 0 || id >= pieces.length || pieces[id] == null ? "" : pieces[id];
     }
 
-    /** Whether an id is one that text never becomes. */
+    /**
+     * {@return whether an id is one that text never becomes}
+     *
+     * @param id any number; one outside the vocabulary is not special
+     */
     public boolean special(int id) {
         return id >= 0 && id < special.length && special[id];
     }

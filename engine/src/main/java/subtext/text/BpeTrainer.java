@@ -50,7 +50,11 @@ public final class BpeTrainer {
         this(TokenizerStyle.GPT2);
     }
 
-    /** In the style of a family; with no text yet. */
+    /**
+     * In the style of a family; with no text yet.
+     *
+     * @param style how words are cut while counting, and what the tokenizer learnt will do with text
+     */
     public BpeTrainer(TokenizerStyle style) {
         this(style, MOST_WORDS);
     }
@@ -63,6 +67,8 @@ public final class BpeTrainer {
     /**
      * Counts the words of a text.
      *
+     * @param text of any length, a document at best: no word goes across two texts
+     * @return this
      * @throws EngineException.InvalidInput if it holds half a surrogate pair
      */
     public BpeTrainer add(String text) {
@@ -97,7 +103,7 @@ public final class BpeTrainer {
         return words.size();
     }
 
-    /** A word met up to so many times may have been forgotten; 0: none was. */
+    /** {@return a word met up to so many times may have been forgotten; 0: none was} */
     public long forgotten() {
         return forgotten;
     }
@@ -106,6 +112,8 @@ public final class BpeTrainer {
      * The encoding of what was added.
      *
      * @param vocabulary ids in all, at least {@link #SMALLEST}; fewer come out where no pair occurs twice any more
+     * @return a tokenizer with all six control tokens; what was counted stays, so more may be added and another trained
+     * @throws EngineException.InvalidConfig if {@code vocabulary} is below {@link #SMALLEST}
      */
     public BpeTokenizer train(int vocabulary) {
         if (vocabulary < SMALLEST) {

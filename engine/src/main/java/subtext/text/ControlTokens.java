@@ -22,17 +22,21 @@ public record ControlTokens(int bos, int eos, int latent, int endLatent, int pri
     public static final List<String> NAMES =
             List.of("<bos>", "<eos>", "<latent>", "</latent>", "<prior>", "<posterior>");
 
-    /** Six consecutive ids from {@code first}. */
+    /**
+     * {@return six consecutive ids}
+     *
+     * @param first the id of {@code <bos>}, 0 or more; the others follow in the order of {@link #NAMES}
+     */
     public static ControlTokens from(int first) {
         return new ControlTokens(first, first + 1, first + 2, first + 3, first + 4, first + 5);
     }
 
-    /** The ids in the order of {@link #NAMES}. */
+    /** {@return the six ids in the order of {@link #NAMES}, a fresh array} */
     public int[] ids() {
         return new int[] {bos, eos, latent, endLatent, prior, posterior};
     }
 
-    /** Whether all six are there: what training with latents needs. */
+    /** {@return whether all six are there: what training with latents needs} */
     public boolean complete() {
         return Arrays.stream(ids()).allMatch(id -> id != NONE);
     }

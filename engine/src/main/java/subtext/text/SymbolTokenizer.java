@@ -21,6 +21,7 @@ public final class SymbolTokenizer implements Tokenizer {
      * A tokenizer of these symbols and the control tokens behind them.
      *
      * @param symbols distinct, without white space, none empty
+     * @throws IllegalArgumentException if one is empty, has white space, comes twice or is the name of a control token
      */
     public SymbolTokenizer(List<String> symbols) {
         this.symbols = List.copyOf(symbols);
@@ -38,12 +39,17 @@ public final class SymbolTokenizer implements Tokenizer {
         }
     }
 
-    /** The symbols in the order of their ids. */
+    /** {@return the symbols in the order of their ids, from 0 on} */
     public List<String> symbols() {
         return symbols;
     }
 
-    /** The id of a symbol. */
+    /**
+     * {@return the id of a symbol, in [0, number of symbols)}
+     *
+     * @param symbol the word, exactly as given to the constructor
+     * @throws EngineException.InvalidInput if there is no such symbol
+     */
     public int id(String symbol) {
         Integer id = ids.get(symbol);
         if (id == null) {

@@ -81,7 +81,7 @@ public enum TokenizerStyle {
         this.description = description;
     }
 
-    /** In a line, for people. */
+    /** {@return what it does, in a line for people} */
     public String description() {
         return description;
     }

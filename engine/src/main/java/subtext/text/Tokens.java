@@ -15,12 +15,20 @@ public final class Tokens {
         this.ids = ids;
     }
 
-    /** A sequence of the given ids, copied. */
+    /**
+     * {@return a sequence of the given ids}
+     *
+     * @param ids in order, copied; none gives {@link #EMPTY}
+     */
     public static Tokens of(int... ids) {
         return ids.length == 0 ? EMPTY : new Tokens(ids.clone());
     }
 
-    /** The parts one after another. */
+    /**
+     * {@return the parts one after another, copied into one sequence}
+     *
+     * @param parts any number, any of them empty
+     */
     public static Tokens concat(Tokens... parts) {
         int size = 0;
         for (Tokens part : parts) {
@@ -35,27 +43,38 @@ public final class Tokens {
         return new Tokens(all);
     }
 
-    /** Number of ids. */
+    /** {@return number of ids} */
     public int size() {
         return ids.length;
     }
 
-    /** True if there is no id. */
+    /** {@return true if there is no id} */
     public boolean isEmpty() {
         return ids.length == 0;
     }
 
-    /** The id at a place in [0, size). */
+    /**
+     * {@return the id at a place}
+     *
+     * @param i in [0, size)
+     * @throws ArrayIndexOutOfBoundsException if it is not
+     */
     public int at(int i) {
         return ids[i];
     }
 
-    /** The ids from {@code from} up to, not including, {@code to}. */
+    /**
+     * {@return the ids of a stretch, copied}
+     *
+     * @param from the first place, in [0, size]
+     * @param to one past the last, in [from, size]
+     * @throws IndexOutOfBoundsException if there is no such stretch
+     */
     public Tokens slice(int from, int to) {
         return new Tokens(Arrays.copyOfRange(ids, java.util.Objects.checkFromToIndex(from, to, ids.length), to));
     }
 
-    /** A fresh array of the ids. */
+    /** {@return a fresh array of the ids} */
     public int[] toArray() {
         return ids.clone();
     }
