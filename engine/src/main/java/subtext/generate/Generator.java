@@ -59,12 +59,19 @@ public final class Generator implements AutoCloseable {
         /** Sequences scored at once, at most: more rows than a call computes gain nothing. */
         private static final int MOST_SCORED = 128;
 
-        /** Room to draw, not to score. */
+        /**
+         * Room to draw, not to score.
+         *
+         * @param lanes samples in flight
+         * @param prompts prompts held at once
+         * @param capacity positions of a slot: at least the longest prompt less one, and the longest sample
+         * @param prefillRows prompt tokens computed at once
+         */
         public Limits(int lanes, int prompts, int capacity, int prefillRows) {
             this(lanes, prompts, capacity, prefillRows, 0);
         }
 
-        /** The same with room to score as well. */
+        /** {@return the same with room to score as well: as many sequences as lanes, at most 128} */
         public Limits scoring() {
             return new Limits(lanes, prompts, capacity, prefillRows, Math.min(MOST_SCORED, lanes));
         }
@@ -87,16 +94,29 @@ public final class Generator implements AutoCloseable {
         /**
          * As many lanes as are worth having and fit in a share of the free memory.
          *
+         * @param llama the open model; its device's free memory is what counts, of which a third is taken at most
          * @param longestPrompt tokens of the longest prompt
          * @param maxTokens tokens of the longest sample
          * @param promptCount prompts to come
          * @param samples K, of each
+         * @return room for those prompts and samples: fewer lanes on the CPU, where more gain nothing
          */
         public static Limits fit(Llama llama, int longestPrompt, int maxTokens, int promptCount, int samples) {
             return fit(llama.device(), llama.config(), llama.dtype(), longestPrompt, maxTokens, promptCount, samples);
         }
 
-        /** The same for a model that is not open yet. */
+        /**
+         * The same for a model that is not open yet.
+         *
+         * @param device the device it will be on, whose free memory counts as it is now
+         * @param config the model's sizes
+         * @param dtype storage of its weights and activations
+         * @param longestPrompt tokens of the longest prompt
+         * @param maxTokens tokens of the longest sample
+         * @param promptCount prompts to come
+         * @param samples K, of each
+         * @return the room, as for an open model
+         */
         public static Limits fit(
                 Device device,
                 LlamaConfig config,
@@ -125,7 +145,13 @@ public final class Generator implements AutoCloseable {
                     + (long) lanes * config.paddedVocabulary() * dtype.real().bytes();
         }
 
-        /** Bytes that a generator with this room takes beside the model, about. */
+        /**
+         * {@return bytes that a generator with this room takes beside the model, about}
+         *
+         * @param config the model's sizes
+         * @param dtype storage of its weights and activations
+         * @param limits the room
+         */
         public static long bytes(LlamaConfig config, DType dtype, Limits limits) {
             int rows = Math.max(limits.lanes(), limits.prefillRows());
             return CachedForward.bytes(config, dtype, rows, limits.slots(), limits.capacity())
@@ -231,12 +257,21 @@ public final class Generator implements AutoCloseable {
         }
     }
 
-    /** The first tensor of the model that holds a number which is not finite; downloads it all, for draws that failed. */
+    /**
+     * The first tensor of the model that holds a number which is not finite; downloads it all, for draws that failed.
+     *
+     * @return the place of the tensor in the model, for people; empty if all weights are finite
+     */
     public Optional<String> nonFiniteWeight() {
         return llama.table().nonFinite(llama.download());
     }
 
-    /** A generator for a model, which must outlive it. */
+    /**
+     * A generator for a model, which must outlive it.
+     *
+     * @param llama the weights read; not owned
+     * @param limits room to take on its device at once
+     */
     public Generator(Llama llama, Limits limits) {
         this(llama, limits, llama.device().backend() == Backend.CPU ? 4 : 16);
     }
@@ -276,12 +311,14 @@ public final class Generator implements AutoCloseable {
         device.upload(cuSeqlens, counting);
     }
 
-    /** What it has room for. */
+    /** {@return what it has room for} */
     public Limits limits() {
         return limits;
     }
 
-    /** Tokens that went through the model since this was made, those of prompts and of steps alike: what its work is counted in. */
+    /**
+     * {@return tokens that went through the model since this was made, those of prompts and of steps alike: what its work is counted in}
+     */
     public long computedTokens() {
         return computedTokens;
     }
@@ -289,6 +326,8 @@ public final class Generator implements AutoCloseable {
     /**
      * Draws K samples of each prompt.
      *
+     * @param prompts any number, each with its keys; more than fit are taken in turn
+     * @param sampling the law of every draw, and when a sample ends
      * @return element [i][k]: the sample of prompt i under its key k
      * @throws EngineException.InvalidInput if a prompt or {@code maxTokens} exceeds the limits or the model's context
      */
@@ -299,7 +338,11 @@ public final class Generator implements AutoCloseable {
     /**
      * The same, with each token told as soon as it is drawn: the same samples, with a look at the lanes after every step.
      *
+     * @param prompts any number, each with its keys
+     * @param sampling the law of every draw, and when a sample ends
      * @param listener what it throws ends the drawing
+     * @return element [i][k]: the sample of prompt i under its key k
+     * @throws EngineException.InvalidInput if a prompt or {@code maxTokens} exceeds the limits or the model's context
      */
     public List<List<Sample>> draw(List<Prompt> prompts, Sampling sampling, Listener listener) {
         return draw(prompts, sampling, Optional.of(listener));
@@ -337,8 +380,13 @@ public final class Generator implements AutoCloseable {
      * Draws K samples of each prompt, and scores sequences that begin as the prompt does while the prompt is still in the cache: their common
      * beginning is not computed again. What it gives is what {@link #draw} and {@link Scorer#score} give, bit by bit.
      *
+     * @param prompts any number, each with its keys; one without keys is passed over
+     * @param sampling the law of every draw, and when a sample ends
+     * @param following asked once per prompt, on the thread that draws, when the last of its samples is done
      * @return one element per prompt
      * @throws EngineException.InvalidInput if a prompt, {@code maxTokens} or a sequence to score exceeds the limits or the model's context
+     * @throws IllegalArgumentException if a prefix to score does not begin as its prompt does
+     * @throws IllegalStateException if the generator was opened without room to score
      */
     public List<Scored> drawAndScore(List<Prompt> prompts, Sampling sampling, Following following) {
         if (limits.scored() == 0) {

@@ -22,7 +22,7 @@ public record Prompt(Tokens tokens, long... keys) {
         }
     }
 
-    /** K, samples wanted. */
+    /** {@return K, samples wanted} */
     public int samples() {
         return keys.length;
     }

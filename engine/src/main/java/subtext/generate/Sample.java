@@ -13,12 +13,24 @@ import subtext.text.Tokens;
  * @param logProbs the log-probability of each token of {@code tokens}; empty where the source gives only the sum. Not to be changed
  */
 public record Sample(Tokens tokens, double logQ, boolean finished, double[] logProbs) {
-    /** A sample of which only the summed log-probability is known. */
+    /**
+     * A sample of which only the summed log-probability is known.
+     *
+     * @param tokens the ids drawn, ending with the stop token if finished
+     * @param logQ the sum, in nats
+     * @param finished true if the stop token was drawn
+     */
     public Sample(Tokens tokens, double logQ, boolean finished) {
         this(tokens, logQ, finished, new double[0]);
     }
 
-    /** A sample with its sum taken from its parts. */
+    /**
+     * {@return a sample with its sum taken from its parts}
+     *
+     * @param tokens the ids drawn, ending with the stop token if finished
+     * @param logProbs one per token, in nats; kept, not copied
+     * @param finished true if the stop token was drawn
+     */
     public static Sample of(Tokens tokens, double[] logProbs, boolean finished) {
         double logQ = 0;
         for (double logProb : logProbs) {

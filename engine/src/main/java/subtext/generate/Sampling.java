@@ -28,17 +28,27 @@ public record Sampling(double temperature, int topK, double topP, int stopToken,
         require(maxTokens > 0, "maxTokens", maxTokens, "1 or more");
     }
 
-    /** The model's own law, whole: what the E-step draws from. */
+    /**
+     * {@return the model's own law, whole: what the E-step draws from}
+     *
+     * @param stopToken ends a sample, which contains it; {@link #NO_STOP} for none
+     * @param maxTokens the most tokens of a sample, 1 or more
+     */
     public static Sampling exact(int stopToken, int maxTokens) {
         return new Sampling(1, 0, 1, stopToken, maxTokens);
     }
 
-    /** Always the most likely token. */
+    /**
+     * {@return the law that always takes the most likely token}
+     *
+     * @param stopToken ends a sample, which contains it; {@link #NO_STOP} for none
+     * @param maxTokens the most tokens of a sample, 1 or more
+     */
     public static Sampling greedy(int stopToken, int maxTokens) {
         return new Sampling(0, 0, 1, stopToken, maxTokens);
     }
 
-    /** Whether draws follow the model's own law, so that log q is the model's log-probability. */
+    /** {@return whether draws follow the model's own law, so that log q is the model's log-probability} */
     public boolean isExact() {
         return temperature == 1 && topK == 0 && topP == 1;
     }

@@ -8,12 +8,18 @@ import java.util.Arrays;
  * @param logProbs one per token. Not to be changed
  */
 public record Score(double... logProbs) {
-    /** Sum over the whole continuation, added up in double precision from the first token to the last. */
+    /** {@return the sum over the whole continuation, in nats, added up in double precision from the first token to the last} */
     public double sum() {
         return sum(0, logProbs.length);
     }
 
-    /** Sum over the tokens from {@code from} up to, not including, {@code to}. */
+    /**
+     * {@return the sum over some tokens, in nats, added up as in {@link #sum()}}
+     *
+     * @param from the first token, counted from 0
+     * @param to one past the last
+     * @throws IndexOutOfBoundsException if the continuation has no such tokens
+     */
     public double sum(int from, int to) {
         java.util.Objects.checkFromToIndex(from, to, logProbs.length);
         double sum = 0;

@@ -38,7 +38,12 @@ public final class Scorer implements AutoCloseable {
             }
         }
 
-        /** With one continuation. */
+        /**
+         * {@return a request of one continuation}
+         *
+         * @param prefix the ids given, at least one
+         * @param continuation the ids scored; may be empty
+         */
         public static Request of(Tokens prefix, Tokens continuation) {
             return new Request(prefix, List.of(continuation));
         }
@@ -67,8 +72,10 @@ public final class Scorer implements AutoCloseable {
         /**
          * As much as is worth having and fits in a share of the free memory.
          *
+         * @param llama the open model; its device's free memory is what counts, of which a third is taken at most
          * @param longestPrefix tokens of the longest prefix
          * @param longestContinuation tokens of the longest continuation
+         * @return room for those sequences: fewer rows and slots on the CPU, where more gain nothing
          */
         public static Limits fit(Llama llama, int longestPrefix, int longestContinuation) {
             int capacity = Math.max(1, Math.max(longestPrefix - 1, longestContinuation));
@@ -94,7 +101,12 @@ public final class Scorer implements AutoCloseable {
     private Tensor logProb;
     private long computedTokens;
 
-    /** A scorer for a model, which must outlive it. */
+    /**
+     * A scorer for a model, which must outlive it.
+     *
+     * @param llama the weights read; not owned
+     * @param limits room to take on its device at once
+     */
     public Scorer(Llama llama, Limits limits) {
         this.llama = llama;
         this.device = llama.device();
@@ -113,17 +125,24 @@ public final class Scorer implements AutoCloseable {
         this.buffer = new RowBuffer(device, limits.rows(), ints);
     }
 
-    /** What it has room for. */
+    /** {@return what it has room for} */
     public Limits limits() {
         return limits;
     }
 
-    /** Tokens that went through the model since this was made, those of prefixes and of continuations alike. */
+    /** {@return tokens that went through the model since this was made, those of prefixes and of continuations alike} */
     public long computedTokens() {
         return computedTokens;
     }
 
-    /** The scores of the continuations of one prefix. */
+    /**
+     * {@return the scores of the continuations of one prefix, in their order}
+     *
+     * @param prefix the ids given, at least one
+     * @param continuations the ids scored; any may be empty
+     * @throws IllegalArgumentException if the prefix is empty
+     * @throws EngineException.InvalidInput if a sequence exceeds the limits or the model's context, or holds an unknown id
+     */
     public List<Score> score(Tokens prefix, List<Tokens> continuations) {
         return score(List.of(new Request(prefix, continuations))).getFirst();
     }
@@ -131,6 +150,7 @@ public final class Scorer implements AutoCloseable {
     /**
      * Scores everything.
      *
+     * @param requests any number, in any order; grouped into calls as slots allow
      * @return element [i][j]: log p of each token of continuation j of request i, given its prefix
      * @throws EngineException.InvalidInput if a sequence exceeds the limits or the model's context, or holds an unknown id
      */
