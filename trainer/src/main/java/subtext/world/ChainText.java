@@ -61,7 +61,12 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
             passages = List.copyOf(passages);
         }
 
-        /** The true thought beneath a chunk: that of every passage that begins in it, in order; empty if none does. */
+        /**
+         * {@return the true thought beneath a chunk: that of every passage that begins in it, in order; empty if none does}
+         *
+         * @param from first character of the chunk in the text
+         * @param to one past its last
+         */
         public String thought(int from, int to) {
             StringBuilder thought = new StringBuilder();
             for (Passage passage : passages) {
@@ -72,7 +77,12 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
             return thought.toString();
         }
 
-        /** The true thoughts beneath chunks that, concatenated, are the text; one each, empty where nothing is told. */
+        /**
+         * {@return the true thoughts beneath chunks, one each, empty where nothing is told}
+         *
+         * @param chunks in order; concatenated they are the text
+         * @throws IllegalArgumentException if they have more or fewer characters than the text
+         */
         public List<String> thoughts(List<String> chunks) {
             List<String> thoughts = new ArrayList<>();
             int from = 0;
@@ -87,7 +97,9 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
             return thoughts;
         }
 
-        /** One line of a corpus file: {@code id}, {@code text}, the whole {@code thought}, and {@code passages} with their places. */
+        /**
+         * {@return one line of a corpus file: {@code id}, {@code text}, the whole {@code thought}, and {@code passages} with their places}
+         */
         public String toJson() {
             var tree = JSON.createObjectNode();
             tree.put("id", id).put("text", text).put("thought", thought(0, text.length()));
@@ -100,7 +112,13 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
         }
     }
 
-    /** Document {@code index}, from 0, of a split: its problems are the next {@code problemsPerDocument} of that split. */
+    /**
+     * {@return a document of a split, made of the next {@code problemsPerDocument} problems of that split}
+     *
+     * @param split whose problems are told
+     * @param index number of the document, from 0
+     * @throws IllegalArgumentException if the split has not so many problems
+     */
     public TextDocument document(Split split, long index) {
         StringBuilder text = new StringBuilder();
         List<Passage> passages = new ArrayList<>();
@@ -121,14 +139,24 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
         return new TextDocument("text-" + first, text.toString(), passages);
     }
 
-    /** Documents 0 .. count - 1 of a split. */
+    /**
+     * {@return documents 0 .. count - 1 of a split}
+     *
+     * @param split whose problems are told
+     * @param count how many documents
+     * @throws IllegalArgumentException if the split has not so many problems
+     */
     public List<TextDocument> documents(Split split, int count) {
         return LongStream.range(0, count)
                 .mapToObj(index -> document(split, index))
                 .toList();
     }
 
-    /** The question in words: {@code Start at 5. Apply c, a and f in turn.} */
+    /**
+     * {@return the question in words: {@code Start at 5. Apply c, a and f in turn.}}
+     *
+     * @param question start state and rules, 1 + depth tokens
+     */
     public String question(Tokens question) {
         StringBuilder text = new StringBuilder("Start at " + world.stateOf(question.at(0)) + ". Apply ");
         int depth = question.size() - 1;
@@ -139,7 +167,11 @@ public record ChainText(ChainWorld world, int problemsPerDocument) {
         return text.append(" in turn.").toString();
     }
 
-    /** The last state that a text tells, such as the final answer of a problem; empty if it tells none. */
+    /**
+     * {@return the last state that a text tells, such as the final answer of a problem; empty if it tells none}
+     *
+     * @param text in the words of this class, or a model's attempt at them
+     */
     public static OptionalInt lastState(String text) {
         Matcher matcher = STATE.matcher(text);
         OptionalInt last = OptionalInt.empty();

@@ -68,7 +68,11 @@ public final class ChainWorld {
             }
         }
 
-        /** Chain-16: 16 states, 8 rules, 6 steps, the states after steps 3 and 6 told. */
+        /**
+         * {@return the plan of Chain-16: 16 states, 8 rules, 6 steps, the states after steps 3 and 6 told}
+         *
+         * @param seed of rules and problems, any number
+         */
         public static Plan chain16(long seed) {
             return new Plan(16, 8, 6, List.of(3, 6), seed);
         }
@@ -105,7 +109,7 @@ public final class ChainWorld {
      * @param answer the states after the readout steps
      */
     public record Problem(String id, Tokens question, Tokens thought, Tokens answer) {
-        /** Question chunk, then answer chunk; only the answer takes a thought. */
+        /** {@return question chunk, then answer chunk; only the answer takes a thought} */
         public Document document() {
             return new Document(id, List.of(new Chunk(question, false), new Chunk(answer, true)));
         }
@@ -113,6 +117,8 @@ public final class ChainWorld {
         /**
          * The same said otherwise, without its thought: the start named after the rules, the readouts told last first, and both. The world
          * has one name for each thing, so nothing is renamed.
+         *
+         * @return three documents, named after this one with {@code /1}, {@code /2} and {@code /3}
          */
         public List<Document> paraphrases() {
             Tokens startLast = Tokens.concat(question.slice(1, question.size()), question.slice(0, 1));
@@ -136,7 +142,7 @@ public final class ChainWorld {
      * @param answer the last readout of the answer is right
      */
     public record Verdict(boolean wellFormed, boolean exact, double steps, boolean answer) {
-        /** The answer is right for a wrong reason. */
+        /** {@return whether the answer is right for a wrong reason} */
         public boolean falsePositive() {
             return answer && !exact;
         }
@@ -149,7 +155,11 @@ public final class ChainWorld {
     private final int firstGenerator;
     private final KeyedOrder order;
 
-    /** Draws the rules and orders the questions: the same plan gives the same world. */
+    /**
+     * Draws the rules and orders the questions: the same plan gives the same world.
+     *
+     * @param plan checked already; what it asks for is drawn at once, (generators, states) numbers
+     */
     public ChainWorld(Plan plan) {
         this.plan = plan;
         this.tokenizer = new SymbolTokenizer(symbols());
@@ -166,12 +176,17 @@ public final class ChainWorld {
         this.order = new KeyedOrder(questions, Philox.key(plan.seed(), ORDER));
     }
 
-    /** What the world was made of. */
+    /** {@return what the world was made of} */
     public Plan plan() {
         return plan;
     }
 
-    /** The state that a rule leads to: the hidden knowledge. */
+    /**
+     * {@return the state that a rule leads to, in [0, states): the hidden knowledge}
+     *
+     * @param generator the rule, in [0, generators)
+     * @param state it is applied to, in [0, states)
+     */
     public int next(int generator, int state) {
         return rules[generator][state];
     }
@@ -179,28 +194,44 @@ public final class ChainWorld {
     // ---- vocabulary: states, generators and the six control tokens, numbered by the tokenizer
     // ------------------------------------
 
-    /** Token id of a state. */
+    /**
+     * {@return the token id of a state}
+     *
+     * @param state in [0, states)
+     */
     public int state(int state) {
         return firstState + state;
     }
 
-    /** The state of a token id; -1 if the token is not a state. */
+    /**
+     * {@return the state of a token, in [0, states); -1 if the token is not a state}
+     *
+     * @param token any id
+     */
     public int stateOf(int token) {
         return token >= firstState && token < firstState + plan.states() ? token - firstState : -1;
     }
 
-    /** Token id of a rule. */
+    /**
+     * {@return the token id of a rule}
+     *
+     * @param generator in [0, generators)
+     */
     public int generator(int generator) {
         return firstGenerator + generator;
     }
 
-    /** The rule of a token id; -1 if the token is not a rule. */
+    /**
+     * {@return the rule of a token, in [0, generators); -1 if the token is not a rule}
+     *
+     * @param token any id
+     */
     public int generatorOf(int token) {
         int generator = token - firstGenerator;
         return generator >= 0 && generator < plan.generators() ? generator : -1;
     }
 
-    /** Names of the tokens that are not control tokens, in the order of their ids: s0, s1, ..., a, b, ... */
+    /** {@return names of the tokens that are not control tokens, in the order of their ids: s0, s1, ..., a, b, ...} */
     public List<String> symbols() {
         List<String> names = new ArrayList<>();
         for (int s = 0; s < plan.states(); s++) {
@@ -212,17 +243,17 @@ public final class ChainWorld {
         return List.copyOf(names);
     }
 
-    /** The tokenizer whose ids the problems are written in. */
+    /** {@return the tokenizer whose ids the problems are written in} */
     public SymbolTokenizer tokenizer() {
         return tokenizer;
     }
 
-    /** The control tokens of the tokenizer. */
+    /** {@return the control tokens of the tokenizer, all six} */
     public ControlTokens controls() {
         return tokenizer.controls();
     }
 
-    /** Number of token ids: 30 for Chain-16. */
+    /** {@return number of token ids: 30 for Chain-16} */
     public int vocabulary() {
         return tokenizer.vocabulary();
     }
@@ -235,12 +266,18 @@ public final class ChainWorld {
     // ---- problems
     // --------------------------------------------------------------------------------------------------------------
 
-    /** How many problems each split can give. */
+    /** {@return how many problems each split can give} */
     public long splitSize() {
         return order.size() / Split.values().length;
     }
 
-    /** Problem {@code index}, from 0, of a split. */
+    /**
+     * {@return a problem of a split, the same whenever it is asked for}
+     *
+     * @param split whose it is
+     * @param index in [0, {@link #splitSize})
+     * @throws IllegalArgumentException if the split has not so many problems
+     */
     public Problem problem(Split split, long index) {
         if (index < 0 || index >= splitSize()) {
             throw new IllegalArgumentException(
@@ -266,14 +303,25 @@ public final class ChainWorld {
         return new Problem(id, Tokens.of(question), Tokens.of(thought), Tokens.of(answer));
     }
 
-    /** Problems 0 .. count - 1 of a split. */
+    /**
+     * {@return problems 0 .. count - 1 of a split}
+     *
+     * @param split whose they are
+     * @param count how many, at most {@link #splitSize}
+     * @throws IllegalArgumentException if the split has not so many problems
+     */
     public List<Problem> problems(Split split, int count) {
         return LongStream.range(0, count)
                 .mapToObj(index -> problem(split, index))
                 .toList();
     }
 
-    /** The problem of an id that this world gave. */
+    /**
+     * {@return the problem of an id}
+     *
+     * @param id that this world gave, or one of the same plan
+     * @throws IllegalArgumentException if it is of another seed, or no id of a problem
+     */
     public Problem problem(String id) {
         for (Split split : Split.values()) {
             String prefix = "chain-" + plan.seed() + "-" + split.label() + "-";
@@ -294,7 +342,10 @@ public final class ChainWorld {
      * from a guess on it goes by its rules. So a model that learns from it can know no more than the teacher, however long it
      * trains, and knows how little it knows: what is left to find is a matter of information, not of optimisation.
      *
+     * @param problem of this world
      * @param knownRules how many of the rules the teacher knows; all of them give the true thought
+     * @return the thought, a state after each step: depth tokens, the same at every call
+     * @throws IllegalArgumentException if the world has not so many rules
      */
     public Tokens taught(Problem problem, int knownRules) {
         if (knownRules < 0 || knownRules > plan.generators()) {
@@ -315,7 +366,10 @@ public final class ChainWorld {
      * The thought of a teacher who knows every rule and now and then slips: at one step, any with the same chance, the state is another
      * than the true one, and the steps after go on from there.
      *
+     * @param problem of this world
      * @param share of the problems at which the teacher slips, 0 to 1
+     * @return the thought, a state after each step: depth tokens, the same at every call
+     * @throws IllegalArgumentException unless the share is from 0 to 1
      */
     public Tokens slipping(Problem problem, double share) {
         if (!(share >= 0 && share <= 1)) {
@@ -341,7 +395,11 @@ public final class ChainWorld {
     // ---- checks
     // ----------------------------------------------------------------------------------------------------------------
 
-    /** True if the thought is {@code depth} states and nothing else. */
+    /**
+     * {@return true if the thought is {@code depth} states and nothing else}
+     *
+     * @param thought any ids, without the closing marker
+     */
     public boolean wellFormed(Tokens thought) {
         if (thought.size() != plan.depth()) {
             return false;
@@ -354,7 +412,12 @@ public final class ChainWorld {
         return true;
     }
 
-    /** Share of the steps, 0 to 1, at which the thought has the true state; missing steps are wrong ones. */
+    /**
+     * {@return share of the steps, 0 to 1, at which the thought has the true state; missing steps are wrong ones}
+     *
+     * @param problem that tells the truth
+     * @param thought any ids, of any number; those after the last step are not looked at
+     */
     public double stepAccuracy(Problem problem, Tokens thought) {
         int right = 0;
         for (int step = 0; step < Math.min(plan.depth(), thought.size()); step++) {
@@ -363,13 +426,24 @@ public final class ChainWorld {
         return (double) right / plan.depth();
     }
 
-    /** True if the token at the place of the last readout is the true final state. Whatever follows it is not looked at. */
+    /**
+     * {@return true if the token at the place of the last readout is the true final state}
+     *
+     * @param problem that tells the truth
+     * @param answer any ids, of any number; what follows the last readout is not looked at
+     */
     public boolean answerCorrect(Problem problem, Tokens answer) {
         int last = problem.answer().size() - 1;
         return answer.size() > last && answer.at(last) == problem.answer().at(last);
     }
 
-    /** Compares a thought, without its closing marker, and an answer with the truth. */
+    /**
+     * {@return how a thought and an answer compare with the truth}
+     *
+     * @param problem that tells the truth
+     * @param thought any ids, without the closing marker
+     * @param answer any ids
+     */
     public Verdict judge(Problem problem, Tokens thought, Tokens answer) {
         return new Verdict(
                 wellFormed(thought),

@@ -29,7 +29,11 @@ public final class TabularTwin implements LatentModel {
     /** q = p(z | question): blind to the answer. */
     public record Prior() implements Proposal {}
 
-    /** The prior with every step's law raised to 1 / temperature. */
+    /**
+     * The prior with every step's law raised to 1 / temperature.
+     *
+     * @param temperature above 0; more than 1 evens the laws out, less sharpens them
+     */
     public record Tempered(double temperature) implements Proposal {
         /**
          * Checks the temperature.
@@ -43,7 +47,11 @@ public final class TabularTwin implements LatentModel {
         }
     }
 
-    /** The prior with a share of every step's law handed to all states evenly. */
+    /**
+     * The prior with a share of every step's law handed to all states evenly.
+     *
+     * @param uniformShare handed out evenly, 0 to 1
+     */
     public record Mixed(double uniformShare) implements Proposal {
         /**
          * Checks the share.
@@ -55,7 +63,11 @@ public final class TabularTwin implements LatentModel {
         }
     }
 
-    /** The exact posterior under the table with a share of every step's law handed out evenly; 0 is the model's own posterior. */
+    /**
+     * The exact posterior under the table with a share of every step's law handed out evenly; 0 is the model's own posterior.
+     *
+     * @param uniformShare handed out evenly, 0 to 1
+     */
     public record Posterior(double uniformShare) implements Proposal {
         /**
          * Checks the share.
@@ -66,7 +78,7 @@ public final class TabularTwin implements LatentModel {
             requireShare(uniformShare);
         }
 
-        /** The model's own posterior. */
+        /** {@return the model's own posterior: nothing handed out} */
         public static Posterior exact() {
             return new Posterior(0);
         }
@@ -77,14 +89,25 @@ public final class TabularTwin implements LatentModel {
         private final ChainWorld world;
         private final double[][][] seen; // [generator][state][next]
 
-        /** No step seen yet, of this world. */
+        /**
+         * No step seen yet, of this world.
+         *
+         * @param world whose rules and states are counted: a number for each (rule, state, next state)
+         */
         public Counts(ChainWorld world) {
             this.world = world;
             int n = world.plan().states();
             this.seen = new double[world.plan().generators()][n][n];
         }
 
-        /** Adds the steps of one thought. A thought that is not well formed is left out. */
+        /**
+         * Adds the steps of one thought. A thought that is not well formed is left out.
+         *
+         * @param question start state and rules, 1 + depth tokens
+         * @param thought the state after each step, without the closing marker
+         * @param weight counted for each of its steps, 0 or more
+         * @return this
+         */
         public Counts add(Tokens question, Tokens thought, double weight) {
             if (world.wellFormed(thought)) {
                 int state = world.stateOf(question.at(0));
@@ -97,7 +120,14 @@ public final class TabularTwin implements LatentModel {
             return this;
         }
 
-        /** The table of (count + smoothing) / (total + n smoothing); an unseen row without smoothing is uniform. */
+        /**
+         * {@return the table of (count + smoothing) / (total + n smoothing); an unseen row without smoothing is uniform}
+         *
+         * @param smoothing added to each count, 0 or more
+         * @param noise chance that a readout tells any state instead of the right one, 0 to 1
+         * @param proposal where its thoughts are drawn from
+         * @throws IllegalArgumentException unless the noise is from 0 to 1
+         */
         public TabularTwin model(double smoothing, double noise, Proposal proposal) {
             int n = world.plan().states();
             double[][][] table = new double[seen.length][n][n];
@@ -133,7 +163,16 @@ public final class TabularTwin implements LatentModel {
         this.proposalTable = proposalTable(table, proposal);
     }
 
-    /** The table learnt from problems whose thoughts are shown: a warm start. No problems give the uniform table. */
+    /**
+     * {@return the table learnt from problems whose thoughts are shown: a warm start}
+     *
+     * @param world that the problems are of
+     * @param shown each counted once; none give the uniform table
+     * @param smoothing added to each count, 0 or more
+     * @param noise chance that a readout tells any state instead of the right one, 0 to 1
+     * @param proposal where its thoughts are drawn from
+     * @throws IllegalArgumentException unless the noise is from 0 to 1
+     */
     public static TabularTwin warmStart(
             ChainWorld world, List<ChainWorld.Problem> shown, double smoothing, double noise, Proposal proposal) {
         Counts counts = new Counts(world);
@@ -141,12 +180,22 @@ public final class TabularTwin implements LatentModel {
         return counts.model(smoothing, noise, proposal);
     }
 
-    /** The same model with thoughts drawn from another law. */
+    /**
+     * {@return the same model with thoughts drawn from another law}
+     *
+     * @param other law, derived from the same table
+     */
     public TabularTwin with(Proposal other) {
         return new TabularTwin(world, table, noise, other);
     }
 
-    /** T[g][s][next]. */
+    /**
+     * {@return T[g][s][next], a probability}
+     *
+     * @param generator g, the rule, in [0, generators)
+     * @param state s, before the step, in [0, states)
+     * @param next after it, in [0, states)
+     */
     public double probability(int generator, int state, int next) {
         return table[generator][state][next];
     }
@@ -208,7 +257,12 @@ public final class TabularTwin implements LatentModel {
         return law;
     }
 
-    /** log q(z | x, q) of a thought without its closing marker; minus infinity if the proposal cannot give it. */
+    /**
+     * {@return log q(z | x, q) of a thought in nats; minus infinity if the proposal cannot give it}
+     *
+     * @param question q, and the answer x that a posterior looks at
+     * @param thought z, without its closing marker
+     */
     public double logProposal(Question question, Tokens thought) {
         if (!world.wellFormed(thought)) {
             return Double.NEGATIVE_INFINITY;
@@ -256,7 +310,11 @@ public final class TabularTwin implements LatentModel {
     // ---- exact quantities
     // ------------------------------------------------------------------------------------------------------
 
-    /** log p(x | q) in nats, by the forward recursion over all n^depth thoughts. */
+    /**
+     * {@return log p(x | q) in nats, by the forward recursion over all n^depth thoughts; minus infinity if none gives x}
+     *
+     * @param question q, and the answer x
+     */
     public double logLikelihood(Question question) {
         int n = world.plan().states();
         double[] forward = new double[n]; // p(x so far, z_t = s)
@@ -286,12 +344,22 @@ public final class TabularTwin implements LatentModel {
         return log;
     }
 
-    /** Mean of -log p(x | q) in nats per document. */
+    /**
+     * {@return mean of -log p(x | q) in nats per document}
+     *
+     * @param questions at least one
+     * @throws java.util.NoSuchElementException if there is none
+     */
     public double meanNll(List<Question> questions) {
         return -questions.stream().mapToDouble(this::logLikelihood).average().orElseThrow();
     }
 
-    /** Adds the expected steps under the exact posterior of z to the counts. */
+    /**
+     * Adds the expected steps under the exact posterior of z to the counts: depth in all, none if x is impossible under the table.
+     *
+     * @param question q, and the answer x
+     * @param counts of the same world, added to
+     */
     public void addExpectedSteps(Question question, Counts counts) {
         int n = world.plan().states();
         double[][] ahead = ahead(question, table);
@@ -321,7 +389,12 @@ public final class TabularTwin implements LatentModel {
         }
     }
 
-    /** The most likely thought step by step in the prior role: how the model thinks when it cannot see the answer. */
+    /**
+     * The most likely thought step by step in the prior role: how the model thinks when it cannot see the answer.
+     *
+     * @param question start state and rules, 1 + depth tokens
+     * @return the state after each step, depth tokens; of equally likely states the lowest
+     */
     public Tokens greedyThought(Tokens question) {
         int[] thought = new int[world.plan().depth()];
         int state = world.stateOf(question.at(0));
@@ -337,7 +410,11 @@ public final class TabularTwin implements LatentModel {
         return Tokens.of(thought);
     }
 
-    /** Share of problems whose final state the greedy thought reaches. */
+    /**
+     * {@return share of problems, 0 to 1, whose final state the greedy thought reaches}
+     *
+     * @param problems of the same world, at least one
+     */
     public double accuracy(List<ChainWorld.Problem> problems) {
         long right = problems.stream()
                 .filter(problem -> {
@@ -351,7 +428,12 @@ public final class TabularTwin implements LatentModel {
     // ---- expectation-maximisation on the table
     // ---------------------------------------------------------------------------------
 
-    /** One iteration of exact EM: expected counts, then the table they give. Without smoothing the likelihood cannot fall. */
+    /**
+     * {@return the table after one iteration of exact EM, from expected counts. Without smoothing the likelihood cannot fall}
+     *
+     * @param corpus questions of the same world, each counted once
+     * @param smoothing added to each count, 0 or more
+     */
     public TabularTwin exactStep(List<Question> corpus, double smoothing) {
         Counts counts = new Counts(world);
         corpus.forEach(question -> addExpectedSteps(question, counts));
@@ -361,6 +443,13 @@ public final class TabularTwin implements LatentModel {
     /**
      * One iteration as the trainer makes it: draw K thoughts for each question, weigh them by p(z, x) / q(z), choose one, and learn the
      * table afresh from the chosen.
+     *
+     * @param corpus questions of the same world
+     * @param samples K, of each, 1 or more
+     * @param selection how one of the K is chosen; a question whose samples all have weight 0 is left out
+     * @param smoothing added to each count, 0 or more
+     * @param key of all draws and choices of this iteration
+     * @return the table learnt; noise and proposal stay
      */
     public TabularTwin sampledStep(
             List<Question> corpus, int samples, Selection selection, double smoothing, long key) {
