@@ -8,6 +8,7 @@ import subtext.text.Tokens;
 /**
  * A document with at most one thought per chunk: what an M-step trains on.
  *
+ * @param document whose chunks the thoughts belong to
  * @param thoughts one entry per chunk; empty for a chunk that goes in raw
  */
 public record Annotated(Document document, List<Optional<Thought>> thoughts) {
@@ -32,12 +33,22 @@ public record Annotated(Document document, List<Optional<Thought>> thoughts) {
         }
     }
 
-    /** The document as it is. */
+    /**
+     * {@return the document as it is, every chunk without a thought}
+     *
+     * @param document any
+     */
     public static Annotated raw(Document document) {
         return new Annotated(document, Collections.nCopies(document.chunks().size(), Optional.empty()));
     }
 
-    /** The document with one thought for each chunk that takes one, in order, all of weight 1. */
+    /**
+     * {@return the document with thoughts in order, all of weight 1, on the chunks that take one}
+     *
+     * @param document whose chunks say whether they take one
+     * @param thoughts ids without markers, at least as many as chunks that take one; further ones are not used
+     * @throws java.util.NoSuchElementException if there are too few
+     */
     public static Annotated with(Document document, List<Tokens> thoughts) {
         var next = thoughts.iterator();
         return new Annotated(

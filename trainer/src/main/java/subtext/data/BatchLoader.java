@@ -17,7 +17,13 @@ import subtext.text.Tokens;
  * @param documentMask whether sequences do not see each other; false: one stream, and the piece of a cursor is a place in its example
  */
 public record BatchLoader(Dataset dataset, int context, int tokens, boolean documentMask) {
-    /** With sequences that do not see each other. */
+    /**
+     * With sequences that do not see each other.
+     *
+     * @param dataset what to read
+     * @param context most rows of a piece
+     * @param tokens budget of a batch in rows (predicted tokens)
+     */
     public BatchLoader(Dataset dataset, int context, int tokens) {
         this(dataset, context, tokens, true);
     }
@@ -29,12 +35,16 @@ public record BatchLoader(Dataset dataset, int context, int tokens, boolean docu
      * @param next where the following batch starts
      */
     public record Batch(List<Sequence> pieces, Cursor next) {
-        /** Predicted tokens. */
+        /** {@return predicted tokens, over all pieces} */
         public int rows() {
             return pieces.stream().mapToInt(Sequence::rows).sum();
         }
 
-        /** The pieces cut into groups of at most {@code tokens} rows, in order: micro-batches for accumulation. */
+        /**
+         * {@return the pieces in order, cut into groups: micro-batches for accumulation}
+         *
+         * @param tokens most rows of a group; a piece that is longer alone is a group of its own
+         */
         public List<List<Sequence>> groups(int tokens) {
             List<List<Sequence>> groups = new ArrayList<>();
             int room = 0;
@@ -50,7 +60,11 @@ public record BatchLoader(Dataset dataset, int context, int tokens, boolean docu
         }
     }
 
-    /** The batch that starts at a place. */
+    /**
+     * {@return the batch that starts at a place: the same for the same place, however often it is asked for}
+     *
+     * @param from a place that a batch named as the next, or the beginning
+     */
     public Batch load(Cursor from) {
         return documentMask ? apart(from) : stream(from);
     }

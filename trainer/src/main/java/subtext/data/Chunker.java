@@ -31,7 +31,11 @@ public record Chunker(long key, double mean, int most) {
         }
     }
 
-    /** The chunks of a text; concatenated they are the text. */
+    /**
+     * {@return the chunks of a text, none empty; concatenated they are the text}
+     *
+     * @param text any; empty gives no chunk
+     */
     public List<String> cut(String text) {
         List<String> sentences = new SentenceSplitter().split(text);
         List<String> chunks = new ArrayList<>();

@@ -52,8 +52,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
     /**
      * How records become texts.
      *
-     * @param context may be empty
-     * @param thought may be empty: no thoughts are known
+     * @param context of a record; may be empty
+     * @param text of a record, what is to be explained
+     * @param thought of a record; may be empty: no thoughts are known
      * @param id name of the field that names a record; empty: its content does
      */
     public record Mapping(Template context, Template text, Template thought, String id) {
@@ -76,6 +77,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param unit what is counted there, {@code line} or {@code row}
      * @param number of that line or row, from 1
      * @param named the value of the field that names records, where one does
+     * @param context what stands before the text; may be empty
+     * @param text what is to be explained, not empty
+     * @param thought the thought beneath it, where the record has one
      */
     public record Found(
             Path file,
@@ -85,7 +89,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             String context,
             String text,
             Optional<String> thought) {
-        /** The name that its content gives it. */
+        /** {@return the name that its content gives it: 16 hexadecimal digits of the digest of context and text} */
         public String contentId() {
             return Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8))
                     .substring(0, 16);
@@ -97,6 +101,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         /**
          * Takes a record.
          *
+         * @param record good so far: its fields are there and its text is not empty
          * @return what is wrong with the record, if the receiver cannot use it; it then counts as bad
          */
         Optional<String> accept(Found record);
@@ -130,12 +135,12 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             }
         }
 
-        /** How many there were. */
+        /** {@return how many there were} */
         public long count() {
             return count;
         }
 
-        /** What was wrong with the first of them, with their places. */
+        /** {@return what was wrong with the first 20 of them, with their places} */
         public List<String> problems() {
             return List.copyOf(problems);
         }
@@ -150,7 +155,15 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         records = List.copyOf(records);
     }
 
-    /** Reads one path whole; see {@link #read(String, Mapping, boolean)}. */
+    /**
+     * Reads one path whole; see {@link #read(String, Mapping, boolean)}.
+     *
+     * @param path a file or folder
+     * @param mapping how records become texts
+     * @param skipBad leave out records that cannot be used and count them; false: the first one stops
+     * @return the corpus, held in memory
+     * @throws EngineException.InvalidInput as {@link #read(String, Mapping, boolean)}
+     */
     public static Corpus read(Path path, Mapping mapping, boolean skipBad) {
         return read(path.toString(), mapping, skipBad);
     }
@@ -159,7 +172,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * Reads a corpus whole.
      *
      * @param path a file, a folder (all corpus files under it) or a glob; several files are read in the order of their names
+     * @param mapping how records become texts; not used for plain text, whose documents are texts already
      * @param skipBad leave out records that cannot be used and count them; false: the first one stops
+     * @return the corpus, held in memory; equal records without names of their own are told apart by {@code -2}, {@code -3}
      * @throws EngineException.InvalidInput if a file is missing, damaged or unreadable, there is no usable record, or a record is bad, naming file,
      *     line and cure
      */
@@ -188,7 +203,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * Reads a corpus record by record. Memory is bounded by {@link #LARGEST_RECORD}, for parquet by its row groups as well.
      *
      * @param path a file, a folder (all corpus files under it) or a glob; several files are read in the order of their names
+     * @param mapping how records become texts; not used for plain text, whose documents are texts already
      * @param bad told of records that cannot be used. A file that is damaged or not what its name says always stops
+     * @param sink told of every good record, on the thread that called
      * @return number of good records
      * @throws EngineException.InvalidInput as {@link #read(String, Mapping, boolean)}
      */

@@ -8,19 +8,33 @@ import subtext.random.Philox;
  * is one number and to resume is to ask for the next.
  */
 public sealed interface Dataset {
-    /** Example number n, from 0. */
+    /**
+     * {@return one example, the same whenever it is asked for}
+     *
+     * @param n its number, from 0, without end
+     */
     Sequence at(long n);
 
     /**
      * Documents, all of them once per epoch in an order shuffled afresh.
      *
+     * @param documents at least one; read when an example is asked for
+     * @param builder turns a document into a sequence, with coins of the epoch
      * @param shuffleKey key of the orders
+     * @return the stream; for use by one thread
+     * @throws IllegalArgumentException if there is no document
      */
     static Dataset shuffled(List<Annotated> documents, SequenceBuilder builder, long shuffleKey) {
         return new Shuffled(documents, builder, shuffleKey);
     }
 
-    /** Two streams woven together: of any n examples, {@code share} times n come from the second, rounded down. */
+    /**
+     * Two streams woven together: of any n examples, {@code share} times n come from the second, rounded down.
+     *
+     * @param first gives the rest
+     * @param second gives the share
+     * @param share of the examples that come from {@code second}, 0 to 1
+     */
     record Mixture(Dataset first, Dataset second, double share) implements Dataset {
         @Override
         public Sequence at(long n) {

@@ -15,12 +15,18 @@ public record Document(String id, List<Chunk> chunks) {
         chunks = List.copyOf(chunks);
     }
 
-    /** The text of chunks {@code from} up to, not including, {@code to}, concatenated. */
+    /**
+     * {@return the text of some chunks, concatenated}
+     *
+     * @param from number of the first chunk, from 0
+     * @param to one past the last
+     * @throws IndexOutOfBoundsException if there are no such chunks
+     */
     public Tokens text(int from, int to) {
         return Tokens.concat(chunks.subList(from, to).stream().map(Chunk::text).toArray(Tokens[]::new));
     }
 
-    /** The whole text. */
+    /** {@return the whole text, no control token in it} */
     public Tokens text() {
         return text(0, chunks.size());
     }

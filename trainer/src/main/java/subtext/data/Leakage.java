@@ -42,7 +42,7 @@ public final class Leakage {
             documents = List.copyOf(documents);
         }
 
-        /** Share of the held-out chunks that were found. */
+        /** {@return share of the held-out chunks that were found, 0 to 1; 0 if there are none} */
         public double share() {
             return chunks == 0 ? 0 : (double) hit / chunks;
         }
@@ -56,14 +56,25 @@ public final class Leakage {
     /**
      * In text: by chunk.
      *
+     * @param heldOut documents to measure on; their chunks are looked for
+     * @param training documents to train on, read once by all cores
      * @param shown documents with thoughts that are trained on as well
+     * @param tokenizer that made the tokens: words are looked for in its text
+     * @return what was found, counted in held-out chunks
      */
     public static Found inText(
             List<Document> heldOut, List<Document> training, List<Annotated> shown, Tokenizer tokenizer) {
         return new Leakage(tokens -> Words.of(tokenizer.decode(tokens)), false).look(heldOut, training, shown);
     }
 
-    /** In a made-up world, whose documents are all of one pattern: whole documents only. */
+    /**
+     * In a made-up world, whose documents are all of one pattern: whole documents only, by their ids.
+     *
+     * @param heldOut documents to measure on
+     * @param training documents to train on, read once by all cores
+     * @param shown documents with thoughts that are trained on as well
+     * @return what was found, counted in held-out documents
+     */
     public static Found inWorld(List<Document> heldOut, List<Document> training, List<Annotated> shown) {
         return new Leakage(Leakage::ids, true).look(heldOut, training, shown);
     }

@@ -144,8 +144,12 @@ public final class Prepare {
      * Makes the shards, or goes on making them, or finds them made.
      *
      * @param out folder for them, new or begun with the same settings on the same files
+     * @param settings what decides the shards
+     * @param listener told now and then how far it is, on the thread that called
+     * @return the finished folder, open
      * @throws EngineException.InvalidConfig if it was begun with others
      * @throws EngineException.InvalidInput if the corpus cannot be used
+     * @throws java.io.UncheckedIOException if the folder cannot be read or written
      */
     public static Prepared run(Path out, Settings settings, Consumer<Progress> listener) {
         Prepare prepare = new Prepare(out, settings, listener);

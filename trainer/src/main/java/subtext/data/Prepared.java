@@ -64,7 +64,7 @@ public record Prepared(
             Leaked leaks,
             String tokenizerSha256,
             int vocabulary) {
-        /** As JSON, a key a line. */
+        /** {@return the statistics as JSON, a key a line} */
         public String toJson() {
             return JSON.writeValueAsString(this);
         }
@@ -84,6 +84,9 @@ public record Prepared(
      * A file of tokens.
      *
      * @param file name, relative to the folder
+     * @param documents how many it holds
+     * @param tokens of their contexts, texts and thoughts
+     * @param bytes size of the file
      * @param sha256 digest of its documents
      */
     public record Shard(String file, long documents, long tokens, long bytes, String sha256) {}
@@ -98,7 +101,11 @@ public record Prepared(
      */
     public record Leaked(long chunks, long exact, long runs, long sampled) {}
 
-    /** Whether a path is such a folder, finished. */
+    /**
+     * {@return whether a path is such a folder, finished}
+     *
+     * @param path of anything, or of nothing
+     */
     public static boolean isAt(Path path) {
         return Files.isRegularFile(path.resolve(MANIFEST));
     }
@@ -106,7 +113,10 @@ public record Prepared(
     /**
      * Opens a folder: maps its shards and checks their headers; documents are checked when they are read.
      *
+     * @param folder that {@link #isAt} is true of
+     * @return the folder, its documents still unread; the files stay mapped while these are reachable
      * @throws EngineException.CorruptFile if it is damaged, naming the file
+     * @throws IOException if a file cannot be read
      */
     public static Prepared open(Path folder) throws IOException {
         Statistics statistics = statistics(folder);
@@ -188,7 +198,9 @@ public record Prepared(
     /**
      * Reads everything and compares it with its digests.
      *
+     * @param folder that {@link #isAt} is true of
      * @return what is wrong, a line each; empty if nothing is
+     * @throws IOException if a file cannot be read
      */
     public static List<String> verify(Path folder) throws IOException {
         List<String> problems = new ArrayList<>();
@@ -215,7 +227,13 @@ public record Prepared(
         return problems;
     }
 
-    /** How many files {@link #verify} reads. */
+    /**
+     * {@return how many files {@link #verify} reads: the shards and three more}
+     *
+     * @param folder that {@link #isAt} is true of
+     * @throws EngineException.CorruptFile if {@code prepared.json} is damaged
+     * @throws IOException if it cannot be read
+     */
     public static int files(Path folder) throws IOException {
         Statistics statistics = statistics(folder);
         return 3
@@ -223,7 +241,12 @@ public record Prepared(
                 + statistics.heldOut().shards().size();
     }
 
-    /** The digest of a tokenizer as it is written to a file. */
+    /**
+     * {@return the digest of a tokenizer as it is written to a file, 64 hexadecimal digits}
+     *
+     * @param tokenizer written to a temporary file to find out
+     * @throws IOException if that file cannot be written
+     */
     public static String digest(Tokenizer tokenizer) throws IOException {
         Path file = Files.createTempFile("tokenizer", ".json");
         try {

@@ -20,7 +20,14 @@ public final class SentenceSplitter {
     private static final int MOST_MARKS =
             64; // stops, quotes and brackets at the end of a sentence; a longer run is no such end
 
-    /** The sentences of a text; none if it is empty. Time is linear in the text. */
+    /** A splitter, which keeps nothing from one text to the next. */
+    public SentenceSplitter() {}
+
+    /**
+     * {@return the sentences of a text, none of them empty; concatenated they are the text} Time is linear in the text.
+     *
+     * @param text any; an empty one has no sentences
+     */
     public List<String> split(String text) {
         List<String> sentences = new ArrayList<>();
         int from = 0;

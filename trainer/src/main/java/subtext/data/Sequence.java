@@ -20,17 +20,26 @@ public record Sequence(Tokens tokens, float[] weights) {
         }
     }
 
-    /** Number of predictions: the rows the sequence takes in a batch. */
+    /** {@return number of predictions: the rows the sequence takes in a batch} */
     public int rows() {
         return tokens.size() - 1;
     }
 
-    /** Number of pieces when cut to a context of {@code context} rows. */
+    /**
+     * {@return number of pieces when cut to a context, at least 1}
+     *
+     * @param context most rows of a piece, 1 or more
+     */
     public int pieces(int context) {
         return Math.max(1, (rows() + context - 1) / context);
     }
 
-    /** Piece number {@code i}: pieces overlap by one token, so that every token but the first is predicted exactly once. */
+    /**
+     * {@return a piece: pieces overlap by one token, so that every token but the first is predicted exactly once}
+     *
+     * @param i its number, in [0, pieces)
+     * @param context most rows of a piece, 1 or more
+     */
     public Sequence piece(int i, int context) {
         int from = i * context;
         int to = Math.min(tokens.size(), from + context + 1);

@@ -24,7 +24,12 @@ import subtext.text.Tokens;
  * @param priorShare probability of the prior order
  */
 public record SequenceBuilder(ControlTokens control, long key, double priorShare) {
-    /** The sequence of a document in one epoch: its coins are drawn afresh for each. */
+    /**
+     * {@return the sequence of a document in one epoch: its coins are drawn afresh for each}
+     *
+     * @param annotated the document with its thoughts
+     * @param epoch number of the pass over the data, from 0
+     */
     public Sequence build(Annotated annotated, long epoch) {
         Document document = annotated.document();
         List<Tokens> parts = new ArrayList<>();
@@ -60,6 +65,8 @@ public record SequenceBuilder(ControlTokens control, long key, double priorShare
     /**
      * Reads a sequence back into its blocks.
      *
+     * @param sequence from {@code <bos>} to {@code <eos>}, whole
+     * @return its blocks in order; joined, with the ends, they are the sequence
      * @throws IllegalArgumentException if the sequence is not in the grammar, naming the place
      */
     public List<Block> parse(Tokens sequence) {
@@ -99,7 +106,12 @@ public record SequenceBuilder(ControlTokens control, long key, double priorShare
         return blocks;
     }
 
-    /** The prompt that asks the posterior for a thought: {@code <bos> C <latent></latent> X <latent><posterior>}. */
+    /**
+     * {@return the prompt that asks the posterior for a thought: {@code <bos> C <latent></latent> X <latent><posterior>}}
+     *
+     * @param context C, what stands before the chunk in its document
+     * @param text X, the chunk to explain
+     */
     public Tokens posteriorPrompt(Tokens context, Tokens text) {
         return Tokens.concat(
                 Tokens.of(control.bos()),
@@ -109,7 +121,11 @@ public record SequenceBuilder(ControlTokens control, long key, double priorShare
                 Tokens.of(control.latent(), control.posterior()));
     }
 
-    /** The prompt that asks the prior for a thought, and the given part of the joint: {@code <bos> C <latent><prior>}. */
+    /**
+     * {@return the prompt that asks the prior for a thought, and the given part of the joint: {@code <bos> C <latent><prior>}}
+     *
+     * @param context C, what stands before the chunk in its document
+     */
     public Tokens priorPrompt(Tokens context) {
         return Tokens.concat(Tokens.of(control.bos()), context, Tokens.of(control.latent(), control.prior()));
     }

@@ -51,6 +51,8 @@ public final class Template {
      * Reads a template.
      *
      * @param name what it is called in the configuration, for messages
+     * @param source text with places in braces; empty: a template that is empty
+     * @return the template read
      * @throws EngineException.InvalidConfig if a place does not end or a filter is not known
      */
     public static Template parse(String name, String source) {
@@ -127,7 +129,7 @@ public final class Template {
         };
     }
 
-    /** Names of the fields it takes from a record. */
+    /** {@return names of the fields it takes from a record, sorted} */
     public Set<String> fields() {
         Set<String> fields = new TreeSet<>();
         for (Part part : parts) {
@@ -138,7 +140,7 @@ public final class Template {
         return fields;
     }
 
-    /** True if the template is empty: it says nothing of any record. */
+    /** {@return true if the template is empty: it says nothing of any record} */
     public boolean isEmpty() {
         return parts.isEmpty();
     }
@@ -146,6 +148,8 @@ public final class Template {
     /**
      * The text of one record.
      *
+     * @param record a JSON object
+     * @return the literal text with its places filled
      * @throws EngineException.InvalidInput if a field or a mark is missing, naming it
      */
     public String render(JsonNode record) {
