@@ -11,10 +11,11 @@ rows=${1:-*}
 page=$root/bench/results/memory.md
 . "$root/bench/benchmarks.sh"
 "$root/subtext" --version >&2 # builds engine.jar where it is not there
-folder=$(mktemp -d)
+folder=$(mktemp -d) # row 11 wants 20 GB there: TMPDIR names another place
 trap 'rm -rf "$folder"' EXIT
 commit=$(git -C "$root" rev-parse --short HEAD)
 
+java=$home/bin/java
 number() { sed -n "s/.*\"$1\" *: *\([0-9]*\).*/\1/p" | head -1; }
 mb() { echo $((($1 + 500000) / 1000000)); }
 fits() { [ "$1" -lt $(($(awk '/MemAvailable/ {print $2}' /proc/meminfo) * 1024 / 10 * 9)) ]; }
@@ -36,13 +37,15 @@ wanted() {
     return 1
 }
 
+light="-Xmx256m -XX:+UseSerialGC --enable-native-access=ALL-UNNAMED"
+
 # Measure on random weights: number, name, arguments
 random() {
     row=$1 name=$2
     shift 2
     echo "$row. measure $*" >>"$folder/commands"
     wanted "$row" || return 0
-    measure="nice -n ${NICE:-10} $home/bin/java -Xmx256m -XX:+UseSerialGC --enable-native-access=ALL-UNNAMED -cp $jar subtext.bench.Measure"
+    measure="nice -n ${NICE:-10} $java $light -cp $jar subtext.bench.Measure"
     stated=$($measure "$@" --rounds 1 --dry-run | number statedBytes)
     held=
     if fits "$stated"; then held=$($measure "$@" --rounds 1 | grep '"resident"' | number peakBytes); fi
@@ -55,12 +58,12 @@ run() {
     shift 2
     echo "$row. subtext $*" >>"$folder/commands"
     wanted "$row" || return 0
-    plan=$(nice -n "${NICE:-10}" "$home/bin/java" -jar "$root/cli/target/engine.jar" "$@" --run "$folder/run" --dry-run --json 2>/dev/null)
+    plan=$(nice -n "${NICE:-10}" "$java" -jar "$root/cli/target/engine.jar" "$@" --run "$folder/run" --dry-run --json 2>/dev/null)
     stated=$(echo "$plan" | number processBytes)
     heap=$(echo "$plan" | number heap)
     held=
     if fits "$stated"; then
-        nice -n "${NICE:-10}" "$home/bin/java" "-Xmx$((heap / 1048576 + 1))m" -jar "$root/cli/target/engine.jar" "$@" --run "$folder/run" \
+        nice -n "${NICE:-10}" "$java" "-Xmx$((heap / 1048576 + 1))m" -jar "$root/cli/target/engine.jar" "$@" --run "$folder/run" \
             >"$folder/out" 2>&1 &
         pid=$!
         most=0
@@ -92,6 +95,14 @@ run 9 "57M, em whole: warm start, E-step of K = 4, M-step, 32 sequences at once"
 # shellcheck disable=SC2086
 run 10 "57M, train whole, with its checkpoint and model" train --preset chain $size $short --set world.documents=200 --set world.heldOut=40 --set device.slots=8
 
+echo "11. measure model --shape TINYLLAMA --dtype BF16 tinyllama" >>"$folder/commands"
+# shellcheck disable=SC2254,SC2086  # a pattern; options are words
+case 11 in $rows) nice -n "${NICE:-10}" "$java" $light -cp "$jar" subtext.bench.Measure model --shape TINYLLAMA --dtype BF16 "$folder/tinyllama" ;; esac
+# shellcheck disable=SC2086
+cd "$folder" && run 11 "1.1B, train whole from a model that is there, f32, blocks recomputed, 64 tokens, with its checkpoint and model" \
+    train --preset smoke --from tinyllama --set world.rendering=text --set model.context=64 --set device.recompute=true --set device.slots=1 \
+    --set em.maxThought=16 --set training.steps=2 --set training.tokens=64 --set training.microTokens=64 --set training.checkpointEvery=0
+
 {
     cat <<PAGE
 # Memory stated and held
@@ -103,7 +114,7 @@ $(awk '/MemTotal/ {printf "%d", $2 / 1024}' /proc/meminfo) MiB. Stated before an
 |---|---|---|---|---|
 $(sort -t '|' -k 2 -n "$folder/rows")
 
-Stated are the tensors to the byte, Java's heap in rows 9 and 10, and 64 MiB for the Java machine and the library.
+Stated are the tensors to the byte, Java's heap in rows 9 to 11, and 64 MiB for the Java machine and the library.
 
 \`\`\`sh
 measure() { java -Xmx256m -XX:+UseSerialGC --enable-native-access=ALL-UNNAMED -cp bench/target/benchmarks.jar subtext.bench.Measure "\$@" --rounds 1; }

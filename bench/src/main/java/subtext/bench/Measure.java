@@ -24,10 +24,13 @@ import subtext.generate.Sample;
 import subtext.generate.Sampling;
 import subtext.generate.Score;
 import subtext.generate.Scorer;
+import subtext.io.HuggingFace;
+import subtext.io.Safetensors;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
 import subtext.model.ParameterTable;
+import subtext.text.BpeTrainer;
 import subtext.text.Tokens;
 import subtext.train.AdamW;
 
@@ -39,7 +42,7 @@ import subtext.train.AdamW;
         name = "measure",
         description = "Tokens per second of train step and E-step on random weights.",
         mixinStandardHelpOptions = true,
-        subcommands = {Measure.Train.class, Measure.Draw.class})
+        subcommands = {Measure.Train.class, Measure.Draw.class, Measure.Model.class})
 public final class Measure {
 
     /** Where and in what storage. */
@@ -111,6 +114,38 @@ public final class Measure {
 
     private static int[] ids(SplittableRandom random, int n, int vocabulary) {
         return random.ints(n, 0, vocabulary).toArray();
+    }
+
+    /** A model to start a run from; its tokenizer knows bytes and the control tokens. */
+    @Command(
+            name = "model",
+            description = "Writes a random model as a folder in Hugging Face layout.",
+            mixinStandardHelpOptions = true)
+    static final class Model implements Callable<Integer> {
+        @CommandLine.Mixin
+        Place place;
+
+        @Option(names = "--context", defaultValue = "2048")
+        int context;
+
+        @CommandLine.Parameters(paramLabel = "DIR", description = "where to")
+        Path folder;
+
+        @Override
+        public Integer call() throws IOException {
+            LlamaConfig config = place.shape.config(context);
+            try (Device device = place.open();
+                    Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.weights())) {
+                ModelShape.randomWeights(device, llama);
+                HuggingFace.save(
+                        folder,
+                        config,
+                        new BpeTrainer().train(BpeTrainer.SMALLEST),
+                        llama::download,
+                        Safetensors.Type.valueOf(place.dtype.name()));
+            }
+            return 0;
+        }
     }
 
     /** Forward, backward, clipping by global norm and AdamW, as the trainer does them. */

@@ -1,6 +1,7 @@
 package subtext.bench;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -19,6 +20,7 @@ import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
 import subtext.model.ParameterTable;
+import subtext.model.WeightPieces;
 import subtext.text.Tokens;
 import subtext.train.AdamW;
 
@@ -46,7 +48,7 @@ final class TrainWork implements AutoCloseable {
         llama = Llama.open(device, config, DType.F32, Llama.Capacity.training(rows, sequences));
         optimizer = new AdamW(llama);
         initial = Initialisation.weights(llama.table(), 1);
-        optimizer.start(initial);
+        start();
         SplittableRandom random = new SplittableRandom(1);
         List<PackedBatch.Sequence> packed = new ArrayList<>();
         for (int s = 0; s < sequences; s++) {
@@ -55,6 +57,14 @@ final class TrainWork implements AutoCloseable {
             packed.add(PackedBatch.Sequence.next(Tokens.of(ids)));
         }
         batch = PackedBatch.of(packed);
+    }
+
+    private void start() {
+        try {
+            optimizer.start(WeightPieces.of(initial));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e); // nothing is read
+        }
     }
 
     int rows() {
@@ -83,7 +93,7 @@ final class TrainWork implements AutoCloseable {
 
     /** Back to the initial weights. */
     void restart() {
-        optimizer.start(initial);
+        start();
         steps = 0;
     }
 

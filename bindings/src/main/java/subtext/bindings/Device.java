@@ -374,7 +374,23 @@ public final class Device implements AutoCloseable {
      */
     public float[] downloadFloats(Tensor from) {
         float[] values = new float[length(from)];
-        requireCopy(from, values.length, DType.F32, DType.BF16);
+        downloadFloats(values, from);
+        return values;
+    }
+
+    /**
+     * Reads an F32 or BF16 tensor into the first elements of an array.
+     *
+     * @param values at least as many as the tensor has
+     * @param from the tensor
+     * @throws IllegalArgumentException if the array is shorter, or the tensor of another type
+     */
+    public void downloadFloats(float[] values, Tensor from) {
+        if (length(from) > values.length) {
+            throw new IllegalArgumentException(
+                    from + ": has " + from.shape().size() + " elements, the array " + values.length);
+        }
+        requireCopy(from, length(from), DType.F32, DType.BF16);
         if (from.dtype() == DType.F32) {
             download(
                     from,
@@ -387,7 +403,6 @@ public final class Device implements AutoCloseable {
                 }
             });
         }
-        return values;
     }
 
     /**

@@ -263,7 +263,7 @@ public final class Generator implements AutoCloseable {
      * @return the place of the tensor in the model, for people; empty if all weights are finite
      */
     public Optional<String> nonFiniteWeight() {
-        return llama.table().nonFinite(llama.download());
+        return llama.table().nonFinite(llama::download);
     }
 
     /**

@@ -126,7 +126,7 @@ public final class Safetensors implements AutoCloseable {
     @FunctionalInterface
     public interface Source {
         /**
-         * {@return {@code n} values, row-major}
+         * {@return {@code n} values, row-major, first in an array that may be longer and be used again by the next call}
          *
          * @param at index of the first in the tensor
          * @param n how many, at least one; chosen by the reader
@@ -255,7 +255,7 @@ public final class Safetensors implements AutoCloseable {
     @FunctionalInterface
     public interface Sink {
         /**
-         * Takes the next values, rounded or widened to f32.
+         * Takes the next values, rounded or widened to f32, in an array that is used again.
          *
          * @param at index of the first of these values in the tensor, row-major
          * @param values overwritten after the call: to be copied if they are to be kept

@@ -1,5 +1,6 @@
 package subtext.model;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -25,6 +26,9 @@ import subtext.bindings.Tensor;
 public final class Llama implements AutoCloseable {
     /** int arrays of a batch begin at multiples of this many elements in their common buffer: 64 bytes. */
     private static final int INT_ALIGNMENT = 16;
+
+    /** Positions whose rotations are made at once. */
+    private static final int ROPE_POSITIONS = 1024;
 
     /**
      * What a model keeps room for beside its weights.
@@ -135,7 +139,7 @@ public final class Llama implements AutoCloseable {
             this.w = ModelWeights.of(weights);
             this.ropeTable = cut[1];
             device.zero(weights.flat());
-            uploadReals(ropeTable, ropeTable(config));
+            fillRopeTable();
             if (capacity.gradients()) {
                 slabs.add(device.slab(
                         "gradients", slab -> cut[0] = Parameters.lay(slab, "gradients", table, dtype.real())));
@@ -266,6 +270,17 @@ public final class Llama implements AutoCloseable {
     }
 
     /**
+     * Sets the weights piece by piece; what is not given is zero.
+     *
+     * @param pieces of a model of this table
+     * @throws IOException if they cannot be read; the weights are then undefined
+     */
+    public void upload(WeightPieces pieces) throws IOException {
+        device.zero(weights.flat());
+        pieces.forEach(this::upload);
+    }
+
+    /**
      * Sets a stretch of the weights, rounded to the storage type.
      *
      * @param at its first element in the flat array
@@ -333,9 +348,14 @@ public final class Llama implements AutoCloseable {
     }
 
     private boolean finite(Tensor tensor) {
-        for (double value : device.downloadDoubles(tensor)) {
-            if (!Double.isFinite(value)) {
-                return false;
+        Tensor flat = tensor.reshape(tensor.shape().size());
+        for (long at = 0; at < flat.shape().size(); at += WeightPieces.ELEMENTS) {
+            Tensor piece = flat.rows(
+                    at, Math.min(at + WeightPieces.ELEMENTS, flat.shape().size()));
+            for (double value : device.downloadDoubles(piece)) {
+                if (!Double.isFinite(value)) {
+                    return false;
+                }
             }
         }
         return true;
@@ -554,18 +574,21 @@ public final class Llama implements AutoCloseable {
     }
 
     /** (context, D / 2, 2): cosine and sine of position times frequency, computed in double precision. Su et al. 2021. */
-    private static double[] ropeTable(LlamaConfig config) {
+    private void fillRopeTable() {
         int half = config.headDim() / 2;
-        double[] table = new double[config.context() * half * 2];
-        for (int i = 0; i < half; i++) {
-            double frequency =
-                    config.ropeScaling().scale(StrictMath.pow(config.ropeTheta(), -2.0 * i / config.headDim()));
-            for (int p = 0; p < config.context(); p++) {
-                table[(p * half + i) * 2] = StrictMath.cos(p * frequency);
-                table[(p * half + i) * 2 + 1] = StrictMath.sin(p * frequency);
+        for (int from = 0; from < config.context(); from += ROPE_POSITIONS) {
+            int positions = Math.min(ROPE_POSITIONS, config.context() - from);
+            double[] part = new double[positions * half * 2];
+            for (int i = 0; i < half; i++) {
+                double frequency =
+                        config.ropeScaling().scale(StrictMath.pow(config.ropeTheta(), -2.0 * i / config.headDim()));
+                for (int p = 0; p < positions; p++) {
+                    part[(p * half + i) * 2] = StrictMath.cos((from + p) * frequency);
+                    part[(p * half + i) * 2 + 1] = StrictMath.sin((from + p) * frequency);
+                }
             }
+            uploadReals(ropeTable.rows(from, from + positions), part);
         }
-        return table;
     }
 
     private void uploadReals(Tensor to, double[] values) {

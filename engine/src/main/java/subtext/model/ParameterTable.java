@@ -192,6 +192,18 @@ public final class ParameterTable {
         return decayed;
     }
 
+    /** Reads a flat array of a table piece by piece. */
+    @FunctionalInterface
+    public interface Reader {
+        /**
+         * {@return {@code n} values, first in an array that may be longer and be used again by the next call}
+         *
+         * @param at index of the first in the flat array
+         * @param n how many
+         */
+        float[] read(long at, int n);
+    }
+
     /**
      * The first tensor of a flat array that holds a number which is not finite, from the output down to the embedding as in backward, where
      * such a number is handed on downwards.
@@ -199,19 +211,30 @@ public final class ParameterTable {
      * @param flat {@link #size} elements, weights or gradients
      * @return its place, such as {@code layer 3, mlp.down_proj}; empty if all are finite
      */
-    public Optional<String> nonFinite(float[] flat) {
+    public Optional<String> nonFinite(Reader flat) {
         List<Slice> downwards = slices.stream()
                 .sorted(Comparator.comparingInt((Slice slice) -> slice.depth(config.layers()))
                         .thenComparing(Comparator.comparingLong(Slice::offset).reversed()))
                 .toList();
         for (Slice slice : downwards) {
-            for (long i = slice.offset(); i < slice.offset() + slice.size(); i++) {
-                if (!Float.isFinite(flat[(int) i])) {
-                    return Optional.of(slice.place());
-                }
+            if (!finite(flat, slice.offset(), slice.offset() + slice.size())) {
+                return Optional.of(slice.place());
             }
         }
         return Optional.empty();
+    }
+
+    private static boolean finite(Reader flat, long from, long to) {
+        for (long at = from; at < to; at += WeightPieces.ELEMENTS) {
+            int n = (int) Math.min(WeightPieces.ELEMENTS, to - at);
+            float[] values = flat.read(at, n);
+            for (int i = 0; i < n; i++) {
+                if (!Float.isFinite(values[i])) {
+                    return false;
+                }
+            }
+        }
+        return true;
     }
 
     private void add(String name, double std, long rows, long columns) {

@@ -3,6 +3,8 @@ package subtext.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -13,11 +15,11 @@ import subtext.testing.TestDevice;
 class VocabularyTest {
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
-    void oldWeightsStayAndNewRowsAreNoise(boolean tied) {
+    void oldWeightsStayAndNewRowsAreNoise(boolean tied) throws IOException {
         LlamaConfig from = TestDevice.tiny(tied);
         LlamaConfig to = from.withVocabulary(from.vocabulary() + 70); // beyond the padding
         float[] flat = Initialisation.weights(ParameterTable.of(from), 5);
-        float[] grown = Vocabulary.grow(from, flat, to, 9);
+        float[] grown = grow(from, flat, to, 9);
         Map<String, ParameterTable.Slice> old = new HashMap<>();
         ParameterTable.of(from).slices().forEach(slice -> old.put(slice.name(), slice));
         for (ParameterTable.Slice slice : ParameterTable.of(to).slices()) {
@@ -36,9 +38,24 @@ class VocabularyTest {
                         .isBetween(1 - 5 * Math.sqrt(2.0 / added), 1 + 5 * Math.sqrt(2.0 / added));
             }
         }
-        assertThat(Vocabulary.grow(from, flat, to, 9)).isEqualTo(grown);
-        assertThat(Vocabulary.grow(from, flat, to, 10)).isNotEqualTo(grown);
-        assertThat(Vocabulary.grow(from, flat, from, 1)).isSameAs(flat);
-        assertThatThrownBy(() -> Vocabulary.grow(to, grown, from, 1)).hasMessageContaining("shrink");
+        assertThat(grow(from, flat, to, 9)).isEqualTo(grown);
+        assertThat(grow(from, flat, to, 10)).isNotEqualTo(grown);
+        WeightPieces same = WeightPieces.of(flat);
+        assertThat(Vocabulary.grow(from, same, from, 1)).isSameAs(same);
+        assertThatThrownBy(() -> grow(to, grown, from, 1)).hasMessageContaining("shrink");
+        // the borders of the pieces that come make no difference, whatever they cut through
+        for (int size : new int[] {1, 7, 97, 257, 4096}) {
+            WeightPieces cut = sink -> {
+                for (int at = 0; at < flat.length; at += size) {
+                    sink.accept(at, Arrays.copyOfRange(flat, at, Math.min(at + size, flat.length)));
+                }
+            };
+            assertThat(Vocabulary.grow(from, cut, to, 9).flat(ParameterTable.of(to)))
+                    .isEqualTo(grown);
+        }
+    }
+
+    private static float[] grow(LlamaConfig from, float[] flat, LlamaConfig to, long key) throws IOException {
+        return Vocabulary.grow(from, WeightPieces.of(flat), to, key).flat(ParameterTable.of(to));
     }
 }

@@ -177,7 +177,8 @@ public final class EmRun {
                         .orElseGet(() -> sizes(config.model(), config.corpus().vocabulary()));
                 volume = RunPlan.Volume.assumed(config.corpus(), plan);
             }
-            Optional<Rates> known = rates.or(() -> Optional.of(Rates.measured(device, sizes, type(config.device()))));
+            Optional<Rates> known =
+                    rates.isPresent() ? rates : Optional.of(Rates.measured(device, sizes, type(config.device())));
             return RunPlan.of(
                     plan,
                     sizes,
@@ -201,7 +202,7 @@ public final class EmRun {
         return new RunPlan.Needs(
                 RunPlan.deviceBytes(device.backend(), options(d), sizes, type(d), plan, d.slots(), d.recompute()),
                 device.info().freeBytes(),
-                RunPlan.heap(sizes, held),
+                RunPlan.heap(held),
                 Runtime.getRuntime().maxMemory(),
                 device.backend() == Backend.CPU,
                 disk,

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import subtext.bindings.EngineException;
 import subtext.data.Annotated;
@@ -20,6 +21,7 @@ import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Warning;
 import subtext.io.AtomicFiles;
+import subtext.model.WeightPieces;
 import subtext.random.Philox;
 import subtext.run.RunDirectory;
 import subtext.run.Seeds;
@@ -177,7 +179,7 @@ public final class ExpectationMaximisation {
      * @throws IOException if a file of the folder cannot be read or written
      */
     public EmReport.Seed run() throws IOException {
-        float[] initial = network.initialWeights(seeds.initialWeights());
+        WeightPieces initial = network.initialWeights(seeds.initialWeights());
         leakage().ifPresent(warning -> raise(0, warning));
         List<EmReport.Iteration> iterations = new ArrayList<>();
         List<Double> bounds = new ArrayList<>();
@@ -185,7 +187,7 @@ public final class ExpectationMaximisation {
         for (int i = 0; i <= plan.iterations(); i++) {
             StageFolder stage = iterationFolder(i);
             Optional<EmReport.Iteration> done = stage.result(EmReport.Iteration.class);
-            EmReport.Iteration iteration = done.isPresent() ? done.get() : iterate(i, stage, initial);
+            EmReport.Iteration iteration = done.isPresent() ? done.get() : iterate(i, stage, initial, iterations);
             iterations.add(iteration);
             stop.check("after iteration " + i);
             listener.accept(new EmEvent.IterationFinished(seeds.seed(), iteration));
@@ -266,22 +268,24 @@ public final class ExpectationMaximisation {
 
     // ---- an iteration
 
-    private EmReport.Iteration iterate(int i, StageFolder stage, float[] initial) throws IOException {
+    /** @param before all iterations before it */
+    private EmReport.Iteration iterate(int i, StageFolder stage, WeightPieces initial, List<EmReport.Iteration> before)
+            throws IOException {
         String name = "iteration " + i;
         List<Annotated> documents = material.warmStart();
         Optional<EmReport.Draws> drawn = Optional.empty();
         double eSeconds = 0;
-        float[] start = initial;
+        WeightPieces start = initial;
         if (i > 0) {
-            float[] weights = iterationFolder(i - 1).weights(network.llama().config());
-            List<LatentRecord> records = eStep(i, stage, proposers(i, weights));
+            Proposer last = proposer(iterationFolder(i - 1), before.getLast().model());
+            List<LatentRecord> records = eStep(i, stage, proposers(i, last));
             eSeconds = seconds(stage);
             drawn = Optional.of(measurement.draws(corpus, records, plan.weighting(), eSeconds));
             stage.writeShown(shown(i, records));
             documents = plan.weightedLoss()
                     ? MStep.weighted(material.corpus(), records, plan.weighting())
                     : MStep.chosen(material.corpus(), records);
-            start = plan.restart() == Restart.CARRY ? weights : initial;
+            start = plan.restart() == Restart.CARRY ? last.weights() : initial;
         }
         SequenceBuilder builder =
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare());
@@ -293,7 +297,7 @@ public final class ExpectationMaximisation {
                 start,
                 stage,
                 Optional.empty());
-        String digest = stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
+        String digest = stage.writeModel(network.llama().config(), network.trained(), material.tokenizer());
         double mSeconds = trained.state().seconds();
         long mTokens = trained.state().tokens();
         if (i > 0 && i < plan.iterations() && plan.folds() > 1) {
@@ -302,8 +306,8 @@ public final class ExpectationMaximisation {
                 mSeconds += fold.mSeconds();
                 mTokens += fold.mTokens();
             }
+            network.llama().upload(stage.weights(network.llama().config(), digest));
         }
-        network.llama().upload(trained.weights());
         measuring(name);
         EmReport.Iteration iteration = new EmReport.Iteration(
                 i, measurement.thinking(model), drawn, trained.state().loss(), eSeconds, mSeconds, mTokens, digest);
@@ -322,7 +326,7 @@ public final class ExpectationMaximisation {
     record FoldModel(int fold, double loss, double mSeconds, long mTokens, String model) {}
 
     /** The M-step of an iteration on all documents but those of a fold, unless it is there already. */
-    private FoldModel trainFold(int i, int fold, List<Annotated> documents, float[] initial) throws IOException {
+    private FoldModel trainFold(int i, int fold, List<Annotated> documents, WeightPieces initial) throws IOException {
         StageFolder stage = foldFolder(i, fold);
         Optional<FoldModel> done = stage.result(FoldModel.class);
         if (done.isPresent()) {
@@ -346,7 +350,7 @@ public final class ExpectationMaximisation {
                 trained.state().loss(),
                 trained.state().seconds(),
                 trained.state().tokens(),
-                stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer()));
+                stage.writeModel(network.llama().config(), network.trained(), material.tokenizer()));
         stage.finish(result);
         stop.check("after " + name);
         return result;
@@ -362,29 +366,41 @@ public final class ExpectationMaximisation {
     }
 
     /**
+     * A model that draws thoughts. Its weights stay on the disk until they are wanted on the device.
+     *
+     * @param digest of its file
+     */
+    private record Proposer(String digest, WeightPieces weights) {}
+
+    private Proposer proposer(StageFolder stage, String digest) {
+        return new Proposer(digest, stage.weights(network.llama().config(), digest));
+    }
+
+    /**
      * Models that draw thoughts.
      *
      * @param digest of what they are, together
      * @param weights one for all documents, or one for each fold
      */
-    private record Proposers(String digest, List<float[]> weights) {}
+    private record Proposers(String digest, List<WeightPieces> weights) {}
 
     /** The models of the E-step of an iteration: the last one, or, once it has seen the corpus, those that have not seen their fold. */
-    private Proposers proposers(int i, float[] last) throws IOException {
+    private Proposers proposers(int i, Proposer last) throws IOException {
         if (plan.folds() == 1 || i == 1) {
-            return new Proposers(iterationFolder(i - 1).digest(), List.of(last));
+            return new Proposers(last.digest(), List.of(last.weights()));
         }
-        List<String> digests = new ArrayList<>();
-        List<float[]> weights = new ArrayList<>();
+        List<Proposer> folds = new ArrayList<>();
         for (int f = 0; f < plan.folds(); f++) {
-            digests.add(foldFolder(i - 1, f).digest());
-            weights.add(foldFolder(i - 1, f).weights(network.llama().config()));
+            StageFolder stage = foldFolder(i - 1, f);
+            folds.add(proposer(stage, stage.digest()));
         }
-        return new Proposers("folds " + String.join(" ", digests), weights);
+        return new Proposers(
+                "folds " + folds.stream().map(Proposer::digest).collect(Collectors.joining(" ")),
+                folds.stream().map(Proposer::weights).toList());
     }
 
     /** The thoughts of some questions, each by the model of its fold. A record does not depend on which are drawn together. */
-    private List<LatentRecord> explain(EStep eStep, List<Question> questions, Proposers proposers) {
+    private List<LatentRecord> explain(EStep eStep, List<Question> questions, Proposers proposers) throws IOException {
         if (proposers.weights().size() == 1) {
             return eStep.explain(model, questions);
         }
@@ -525,7 +541,7 @@ public final class ExpectationMaximisation {
             String stage,
             Dataset dataset,
             TrainPlan training,
-            float[] start,
+            WeightPieces start,
             StageFolder place,
             Optional<EarlyStopping> stopping)
             throws IOException {
@@ -539,7 +555,7 @@ public final class ExpectationMaximisation {
             String stage,
             Dataset dataset,
             TrainPlan training,
-            float[] start,
+            WeightPieces start,
             StageFolder place,
             Optional<EarlyStopping> stopping,
             StopSignal stop,
@@ -581,7 +597,7 @@ public final class ExpectationMaximisation {
     // ---- baselines
 
     private Optional<EmReport.Baseline> baseline(
-            String name, Baselines recipes, EmReport.Iteration warm, float[] initial) throws IOException {
+            String name, Baselines recipes, EmReport.Iteration warm, WeightPieces initial) throws IOException {
         if (name.equals("warm-step-match")) {
             return Optional.of(new EmReport.Baseline(
                     name,
@@ -607,8 +623,7 @@ public final class ExpectationMaximisation {
         Recipe recipe = found.get();
         Trainer.Result trained =
                 train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
-        stage.writeModel(network.llama().config(), trained.weights(), material.tokenizer());
-        network.llama().upload(trained.weights());
+        stage.writeModel(network.llama().config(), network.trained(), material.tokenizer());
         measuring("baseline " + name);
         EmReport.Baseline baseline = new EmReport.Baseline(
                 name,

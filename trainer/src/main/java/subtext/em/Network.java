@@ -5,9 +5,11 @@ import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.generate.Generator;
 import subtext.generate.Scorer;
+import subtext.io.Safetensors;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
+import subtext.model.WeightPieces;
 import subtext.run.StopSignal;
 import subtext.text.ControlTokens;
 import subtext.train.AdamW;
@@ -101,12 +103,17 @@ public final class Network implements AutoCloseable {
     }
 
     /**
-     * {@return initial weights, flat in the order of the parameter table: noise, or those of the model that the run starts from}
+     * {@return initial weights: noise, or those of the model that the run starts from, made or read anew each time they are asked for}
      *
      * @param key of the noise; of a given model only the added rows depend on it
      */
-    public float[] initialWeights(long key) {
-        return origin.map(model -> model.weights(key)).orElseGet(() -> Initialisation.weights(llama.table(), key));
+    public WeightPieces initialWeights(long key) {
+        return origin.map(model -> model.weights(key)).orElseGet(() -> Initialisation.pieces(llama.table(), key));
+    }
+
+    /** What was trained last, at full precision. */
+    Safetensors.Source trained() {
+        return optimizer::weights;
     }
 
     /** Frees everything. */

@@ -2,13 +2,16 @@ package subtext.em;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import subtext.bindings.EngineException;
+import subtext.io.Digest;
 import subtext.io.HuggingFace;
 import subtext.model.LlamaConfig;
 import subtext.model.Vocabulary;
+import subtext.model.WeightPieces;
 import subtext.run.RunConfig;
 import subtext.text.BpeTokenizer;
 import subtext.text.Tokenizer;
@@ -59,13 +62,38 @@ record Origin(Path folder, LlamaConfig own, LlamaConfig config, Tokenizer tokeni
         }
     }
 
-    /** The weights, flat, in the order of the table of {@link #config}; rows for new ids are noise of this key. */
-    float[] weights(long key) {
-        try {
-            // the context is no part of the weights
-            return Vocabulary.grow(own, HuggingFace.weights(folder, own), own.withVocabulary(config.vocabulary()), key);
-        } catch (IOException e) {
-            throw new UncheckedIOException(folder + ": " + e.getMessage(), e);
-        }
+    /**
+     * The weights in the order of the table of {@link #config}, read from the folder each time they are asked for; rows for new ids are noise
+     * of this key. Refused if they are not those of the first time: all trainings of a run start alike, whatever becomes of the folder.
+     */
+    WeightPieces weights(long key) {
+        // the context is no part of the weights
+        return Vocabulary.grow(own, theSame(folder, own), own.withVocabulary(config.vocabulary()), key);
+    }
+
+    private static WeightPieces theSame(Path folder, LlamaConfig own) {
+        String[] first = new String[1];
+        return sink -> {
+            Digest digest = new Digest();
+            ByteBuffer[] bytes = {ByteBuffer.allocate(0)};
+            try {
+                HuggingFace.weights(folder, own, (at, values) -> {
+                    if (bytes[0].capacity() < Float.BYTES * values.length) {
+                        bytes[0] = ByteBuffer.allocate(Float.BYTES * values.length);
+                    }
+                    bytes[0].clear().asFloatBuffer().put(values);
+                    digest.add(bytes[0].limit(Float.BYTES * values.length));
+                    sink.accept(at, values);
+                });
+            } catch (IOException e) {
+                throw new UncheckedIOException(folder + ": " + e.getMessage(), e);
+            }
+            String found = digest.hex();
+            if (first[0] != null && !first[0].equals(found)) {
+                throw new EngineException.InvalidInput("model.from: " + folder
+                        + ": the weights are not those that the run began with; put them back and go on with --resume");
+            }
+            first[0] = found;
+        };
     }
 }

@@ -44,14 +44,14 @@ public record Rates(String machine, double train, double draw, double score) {
      *
      * @param type storage of weights and activations
      */
-    static Rates measured(Device device, LlamaConfig config, DType type) {
+    static Rates measured(Device device, LlamaConfig config, DType type) throws IOException {
         int context = Math.min(256, config.context());
         LlamaConfig part = config.withLayers(config.width() >= 1024 ? 1 : Math.min(2, config.layers()))
                 .withVocabulary(Math.min(2048, config.vocabulary()))
                 .withContext(context);
         int rows = 4 * context;
         try (Llama llama = Llama.open(device, part, type, Llama.Capacity.training(rows, 4))) {
-            llama.upload(Initialisation.weights(llama.table(), 0));
+            llama.upload(Initialisation.pieces(llama.table(), 0));
             List<Tokens> texts = IntStream.range(0, 64)
                     .mapToObj(i -> text(part, i % 4 == 0 ? context + 1 : 1 + context / 2, i))
                     .toList();

@@ -134,7 +134,7 @@ public record RunPlan(
      *
      * @param device weights, gradients, optimizer, activations, cache: all that is allocated on the device
      * @param deviceFree what is free there
-     * @param heap of Java, at its highest, about: the flat arrays of a checkpoint and of the weights to start from
+     * @param heap of Java, at its highest, about: the documents and a floor, whatever the size of the model
      * @param heapLimit what Java may take
      * @param shared whether both come from the same memory, as on the CPU
      * @param disk what the run's folder will hold, about
@@ -185,6 +185,7 @@ public record RunPlan(
      */
     public record Stage(String name, int steps, double tokens, double flops, double seconds) {}
 
+    /** Heap beside the documents: weights go between device and disk a piece at a time. */
     private static final long HEAP_FLOOR = 96L << 20;
 
     /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
@@ -368,9 +369,9 @@ public record RunPlan(
         return trainings * parameters * (4 + 12L * plan.training().keep()) + (long) (tokens * 6);
     }
 
-    /** Bytes of Java's heap: weights to start from, and a checkpoint with both moments on its way to the disk. */
-    static long heap(LlamaConfig model, long material) {
-        return HEAP_FLOOR + material + 16 * ParameterTable.of(model).size();
+    /** Bytes of Java's heap, of which the documents are so many. */
+    static long heap(long material) {
+        return HEAP_FLOOR + material;
     }
 
     /** Forward passes that a step costs: backward is two, and one more where activations are computed again. */

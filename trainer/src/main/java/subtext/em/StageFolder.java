@@ -5,13 +5,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import subtext.bindings.DType;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
 import subtext.io.Digest;
 import subtext.io.HuggingFace;
 import subtext.io.JsonProblem;
+import subtext.io.Safetensors;
 import subtext.model.LlamaConfig;
+import subtext.model.WeightPieces;
 import subtext.run.Manifest;
 import subtext.run.RunDirectory;
 import subtext.text.Tokenizer;
@@ -75,8 +76,8 @@ record StageFolder(Path path) {
     }
 
     /** Writes the model and gives the digest of its weights. */
-    String writeModel(LlamaConfig config, float[] weights, Tokenizer tokenizer) throws IOException {
-        HuggingFace.save(model(), config, tokenizer, weights, DType.F32);
+    String writeModel(LlamaConfig config, Safetensors.Source weights, Tokenizer tokenizer) throws IOException {
+        HuggingFace.save(model(), config, tokenizer, weights, Safetensors.Type.F32);
         return digest();
     }
 
@@ -85,8 +86,20 @@ record StageFolder(Path path) {
         return Digest.of(model().resolve(WEIGHTS));
     }
 
-    /** The weights of a finished stage, flat in the order of the parameter table. */
-    float[] weights(LlamaConfig config) throws IOException {
-        return HuggingFace.weights(model(), config);
+    /**
+     * The weights of the model, read from its file each time they are asked for.
+     *
+     * @param digest what {@link #writeModel} gave
+     * @throws EngineException.CorruptFile when they are asked for and the file is not that one any more
+     */
+    WeightPieces weights(LlamaConfig config, String digest) {
+        return sink -> {
+            String found = digest();
+            if (!found.equals(digest)) {
+                throw new EngineException.CorruptFile(
+                        model().resolve(WEIGHTS) + ": SHA-256 is " + found + ", expected " + digest);
+            }
+            HuggingFace.weights(model(), config, sink::accept);
+        };
     }
 }

@@ -22,6 +22,7 @@ import subtext.data.View;
 import subtext.engine.SelfTest;
 import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
+import subtext.model.WeightPieces;
 import subtext.random.Philox;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
@@ -271,7 +272,7 @@ public final class TrainRun {
                 new SequenceBuilder(material.tokenizer().controls(), seeds.coins(name), plan.priorShare()),
                 seeds.shuffle(name));
         AtomicFiles.createDirectories(stage.path());
-        float[] initial = network.initialWeights(seeds.initialWeights());
+        WeightPieces initial = network.initialWeights(seeds.initialWeights());
         LlamaConfig sizes = network.llama().config();
         NeuralModel model = network.model(material.tokenizer().controls(), plan.maxThought());
         Measurement measurement = new Measurement(
@@ -295,8 +296,7 @@ public final class TrainRun {
                 Optional.empty(),
                 stop,
                 listener);
-        String digest = stage.writeModel(sizes, trained.weights(), material.tokenizer());
-        network.llama().upload(trained.weights());
+        String digest = stage.writeModel(sizes, network.trained(), material.tokenizer());
         Finished finished = new Finished(
                 digest,
                 trained.state().step(),

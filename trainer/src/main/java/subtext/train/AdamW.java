@@ -1,5 +1,6 @@
 package subtext.train;
 
+import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
 import subtext.bindings.DType;
@@ -9,6 +10,7 @@ import subtext.bindings.Slab;
 import subtext.bindings.Tensor;
 import subtext.model.Llama;
 import subtext.model.ParameterTable;
+import subtext.model.WeightPieces;
 
 /**
  * AdamW over a whole model: two kernel calls, one for the range of the matrices, which decay, one for that of the norms, which do not.
@@ -30,6 +32,8 @@ public final class AdamW implements AutoCloseable {
     private Tensor v;
     private Tensor squares;
     private Tensor scratch;
+    /** What is read from the device passes through here, piece by piece. */
+    private final float[] piece;
 
     /** An optimizer for a model opened with gradients. */
     public AdamW(Llama model) {
@@ -39,6 +43,7 @@ public final class AdamW implements AutoCloseable {
         long n = model.table().size();
         DType real = model.dtype().real();
         this.separateMaster = model.dtype() != real;
+        this.piece = new float[(int) Math.min(WeightPieces.ELEMENTS, n)];
         this.slab = device.slab("optimizer", slab -> {
             m = slab.tensor("m", real, n);
             v = slab.tensor("v", real, n);
@@ -67,27 +72,61 @@ public final class AdamW implements AutoCloseable {
         device.zero(v);
     }
 
-    /** Sets the weights and clears both moments. */
-    public void start(float[] weights) {
-        restore(weights, null, null);
+    /**
+     * Sets the weights and clears both moments.
+     *
+     * @param weights of the model; what they leave out is zero
+     * @throws IOException if they cannot be read
+     */
+    public void start(WeightPieces weights) throws IOException {
+        load(weights);
+        device.zero(m);
+        device.zero(v);
     }
 
-    /** Sets weights and moments; {@code null} moments are zero. */
-    void restore(float[] weights, float[] m, float[] v) {
-        model.upload(weights);
+    /** Sets the weights and leaves the moments as they are. */
+    void load(WeightPieces weights) throws IOException {
+        device.zero(model.weights().flat());
         if (separateMaster) {
-            device.upload(master, weights);
+            device.zero(master);
         }
-        put(this.m, m);
-        put(this.v, v);
+        weights.forEach(this::upload);
     }
 
-    private void put(Tensor tensor, float[] values) {
-        if (values == null) {
-            device.zero(tensor);
-        } else {
-            device.upload(tensor, values);
+    private void upload(long at, float[] values) {
+        model.upload(at, values);
+        if (separateMaster) {
+            upload(master, at, values);
         }
+    }
+
+    private void upload(Tensor to, long at, float[] values) {
+        device.upload(to.rows(at, at + values.length), values);
+    }
+
+    /** What takes weights and moments from a checkpoint. */
+    Checkpoint.Target target() {
+        return new Checkpoint.Target(
+                model.table().size(),
+                this::upload,
+                (at, values) -> upload(m, at, values),
+                (at, values) -> upload(v, at, values));
+    }
+
+    /** Weights and moments for a checkpoint, read from the device as it is written. */
+    Checkpoint.Content content(TrainState state) {
+        return new Checkpoint.Content(
+                state,
+                model.table().size(),
+                this::weights,
+                (at, count) -> download(m, at, count),
+                (at, count) -> download(v, at, count));
+    }
+
+    private float[] download(Tensor from, long at, int count) {
+        float[] to = count <= piece.length ? piece : new float[count];
+        device.downloadFloats(to, from.rows(at, at + count));
+        return to;
     }
 
     /** The global norm of the gradients; not finite if any of them is not. */
@@ -124,28 +163,29 @@ public final class AdamW implements AutoCloseable {
                 update);
     }
 
-    /** The weights at full precision, flat in the order of the table. */
-    public float[] weights() {
-        return device.downloadFloats(master);
-    }
-
-    float[] firstMoment() {
-        return device.downloadFloats(m);
-    }
-
-    float[] secondMoment() {
-        return device.downloadFloats(v);
+    /**
+     * {@return weights at full precision, first in an array that may be longer and holds them until the next call}
+     *
+     * @param at the first of them in the flat array
+     * @param count how many
+     */
+    public float[] weights(long at, int count) {
+        return download(master, at, count);
     }
 
     /**
-     * Where a number of the optimizer's or the model's is not finite, and of what: {@code second moment of layer 3, mlp.down_proj}. Downloads
-     * everything, for a step that failed.
+     * Where a number of the optimizer's or the model's is not finite, and of what: {@code second moment of layer 3, mlp.down_proj}. Goes
+     * through everything, for a step that failed.
      */
     Optional<String> nonFiniteState() {
+        return nonFiniteContent().or(() -> nonFinite("weight", model.weights().flat()));
+    }
+
+    /** The same of what a checkpoint holds. */
+    Optional<String> nonFiniteContent() {
         return nonFinite("first moment", m)
                 .or(() -> nonFinite("second moment", v))
-                .or(() -> nonFinite("weight", master))
-                .or(() -> nonFinite("weight", model.weights().flat()));
+                .or(() -> nonFinite("weight", master));
     }
 
     /** The same of the gradients. */
@@ -159,7 +199,7 @@ public final class AdamW implements AutoCloseable {
     }
 
     private Optional<String> nonFinite(String what, Tensor flat) {
-        return model.table().nonFinite(device.downloadFloats(flat)).map(place -> what + " of " + place);
+        return model.table().nonFinite((at, count) -> download(flat, at, count)).map(place -> what + " of " + place);
     }
 
     /** Frees the moments. */

@@ -36,24 +36,37 @@ public final class Checkpoint {
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
     /**
-     * All of a training.
+     * All of a training, read piece by piece as it is written: with both moments it is three times the model.
      *
+     * @param size elements of the weights and of each moment
      * @param weights flat in the order of the parameter table, as are the moments
      */
-    public record Content(TrainState state, float[] weights, float[] firstMoment, float[] secondMoment) {}
+    record Content(
+            TrainState state,
+            long size,
+            Safetensors.Source weights,
+            Safetensors.Source firstMoment,
+            Safetensors.Source secondMoment) {}
+
+    /**
+     * What a checkpoint is read into, piece by piece. If it turns out to be damaged on the way, all of another one follows.
+     *
+     * @param size elements of the weights and of each moment
+     */
+    record Target(long size, Safetensors.Sink weights, Safetensors.Sink firstMoment, Safetensors.Sink secondMoment) {}
 
     private Checkpoint() {}
 
     /** Writes a checkpoint into a folder of checkpoints and deletes all but the newest {@code keep}. */
     static Path write(Path folder, Content content, int keep) throws IOException {
-        List<Long> shape = List.of((long) content.weights().length);
+        List<Long> shape = List.of(content.size());
         Path target = seal(folder, String.format("step-%06d", content.state().step()), temporary -> {
             Safetensors.write(
                     temporary.resolve(TENSORS),
                     List.of(
-                            Safetensors.Entry.floats("weights", Safetensors.Type.F32, shape, content.weights(), 0),
-                            Safetensors.Entry.floats("m", Safetensors.Type.F32, shape, content.firstMoment(), 0),
-                            Safetensors.Entry.floats("v", Safetensors.Type.F32, shape, content.secondMoment(), 0)),
+                            Safetensors.Entry.floats("weights", Safetensors.Type.F32, shape, content.weights()),
+                            Safetensors.Entry.floats("m", Safetensors.Type.F32, shape, content.firstMoment()),
+                            Safetensors.Entry.floats("v", Safetensors.Type.F32, shape, content.secondMoment())),
                     Map.of());
             AtomicFiles.write(temporary.resolve(STATE), JSON.writeValueAsString(content.state()));
             Manifest.write(temporary, COMPLETE, TENSORS, STATE);
@@ -89,12 +102,11 @@ public final class Checkpoint {
     }
 
     /** Writes the weights of the lowest development loss; those before stay as long as a checkpoint names them. */
-    static void writeBest(Path folder, int step, float[] weights) throws IOException {
+    static void writeBest(Path folder, int step, long size, Safetensors.Source weights) throws IOException {
         seal(folder, best(step), temporary -> {
             Safetensors.write(
                     temporary.resolve(WEIGHTS),
-                    List.of(Safetensors.Entry.floats(
-                            "weights", Safetensors.Type.F32, List.of((long) weights.length), weights, 0)),
+                    List.of(Safetensors.Entry.floats("weights", Safetensors.Type.F32, List.of(size), weights)),
                     Map.of());
             Manifest.write(temporary, COMPLETE, WEIGHTS);
         });
@@ -105,10 +117,10 @@ public final class Checkpoint {
      *
      * @throws EngineException.CorruptFile if it is missing or damaged
      */
-    static float[] readBest(Path folder, int step) throws IOException {
+    static void readBest(Path folder, int step, Safetensors.Sink weights) throws IOException {
         verify(folder.resolve(best(step)));
         try (Safetensors tensors = Safetensors.open(folder.resolve(best(step)).resolve(WEIGHTS))) {
-            return tensors.floats("weights");
+            tensors.floats("weights", weights);
         }
     }
 
@@ -150,51 +162,73 @@ public final class Checkpoint {
     }
 
     /**
-     * The newest checkpoint of a folder that is complete and undamaged.
+     * Reads the newest checkpoint of a folder that is complete and undamaged.
      *
+     * @param to takes its weights and moments; where none is found, its content is undefined
      * @param notice told, in one line each, of checkpoints passed over
+     * @throws EngineException.CorruptFile if it is a checkpoint of a model of another size
      */
-    static Optional<Content> newest(Path folder, Consumer<String> notice) throws IOException {
+    static Optional<TrainState> restore(Path folder, Target to, Consumer<String> notice) throws IOException {
         if (!Files.isDirectory(folder)) {
             return Optional.empty();
         }
         for (Path checkpoint : list(folder, "step-").reversed()) {
+            long size;
             try {
-                return Optional.of(read(checkpoint));
+                verify(checkpoint);
+                size = size(checkpoint);
+                if (size == to.size()) {
+                    return Optional.of(read(checkpoint, to));
+                }
             } catch (EngineException.CorruptFile e) {
                 notice.accept(e.getMessage() + "; going on from the checkpoint before it");
+                continue;
             }
+            throw new EngineException.CorruptFile(
+                    folder + ": the checkpoint holds " + size + " parameters, the model has " + to.size());
         }
         return Optional.empty();
     }
 
-    /**
-     * Reads a checkpoint.
-     *
-     * @throws EngineException.CorruptFile if a file is missing, its digest is not the recorded one or a number in it not finite
-     */
-    public static Content read(Path checkpoint) throws IOException {
-        verify(checkpoint);
-        try (Safetensors tensors = Safetensors.open(checkpoint.resolve(TENSORS))) {
-            return new Content(
-                    JSON.readValue(Files.readString(checkpoint.resolve(STATE)), TrainState.class),
-                    finite(checkpoint, tensors, "weights"),
-                    finite(checkpoint, tensors, "m"),
-                    finite(checkpoint, tensors, "v"));
+    /** Elements of the weights and of each moment. */
+    private static long size(Path checkpoint) throws IOException {
+        Path file = checkpoint.resolve(TENSORS);
+        try (Safetensors tensors = Safetensors.open(file)) {
+            long size = tensors.info("weights").size();
+            for (String moment : List.of("m", "v")) {
+                if (tensors.info(moment).size() != size) {
+                    throw new EngineException.CorruptFile(file + ": " + moment + " has "
+                            + tensors.info(moment).size() + " elements, the weights have " + size);
+                }
+            }
+            return size;
+        }
+    }
+
+    /** A checkpoint whose digests are right; refused if a number in it is not finite. */
+    private static TrainState read(Path checkpoint, Target to) throws IOException {
+        Path file = checkpoint.resolve(TENSORS);
+        try (Safetensors tensors = Safetensors.open(file)) {
+            TrainState state = JSON.readValue(Files.readString(checkpoint.resolve(STATE)), TrainState.class);
+            tensors.floats("weights", finite(file, "weights", to.weights()));
+            tensors.floats("m", finite(file, "m", to.firstMoment()));
+            tensors.floats("v", finite(file, "v", to.secondMoment()));
+            return state;
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(checkpoint.resolve(STATE) + ": " + JsonProblem.of(e), e);
         }
     }
 
-    private static float[] finite(Path checkpoint, Safetensors tensors, String name) throws IOException {
-        float[] values = tensors.floats(name);
-        for (int i = 0; i < values.length; i++) {
-            if (!Float.isFinite(values[i])) {
-                throw new EngineException.CorruptFile(
-                        checkpoint.resolve(TENSORS) + ": " + name + " holds " + values[i] + " at element " + i);
+    private static Safetensors.Sink finite(Path file, String name, Safetensors.Sink next) {
+        return (at, values) -> {
+            for (int i = 0; i < values.length; i++) {
+                if (!Float.isFinite(values[i])) {
+                    throw new EngineException.CorruptFile(
+                            file + ": " + name + " holds " + values[i] + " at element " + (at + i));
+                }
             }
-        }
-        return values;
+            next.accept(at, values);
+        };
     }
 
     /**

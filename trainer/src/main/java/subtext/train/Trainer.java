@@ -13,7 +13,7 @@ import subtext.data.Cursor;
 import subtext.data.Sequence;
 import subtext.model.Llama;
 import subtext.model.PackedBatch;
-import subtext.model.ParameterTable;
+import subtext.model.WeightPieces;
 import subtext.run.StopSignal;
 
 /**
@@ -50,20 +50,19 @@ public final class Trainer {
     }
 
     /**
-     * What came out.
+     * What came out, the weights aside, which model and optimizer hold.
      *
      * @param state where the training ended
-     * @param weights flat, at full precision: the last, or those of the lowest development loss
-     * @param chosenStep step they are of
+     * @param chosenStep step that the weights are of: the last, or that of the lowest development loss
      */
-    public record Result(TrainState state, float[] weights, int chosenStep) {}
+    public record Result(TrainState state, int chosenStep) {}
 
     /**
-     * Trains, or goes on.
+     * Trains, or goes on. Model and optimizer then hold the last weights, or those of the lowest development loss.
      *
      * @param plan how
      * @param loader on what; its budget is the plan's
-     * @param initial weights to start from, flat in the order of the parameter table
+     * @param initial weights to start from, asked for only where there is no checkpoint
      * @param folder of the checkpoints; where it holds one, training goes on from it
      * @param stopping early stopping, if wanted
      * @param listener told what happens
@@ -74,21 +73,15 @@ public final class Trainer {
     public Result train(
             TrainPlan plan,
             BatchLoader loader,
-            float[] initial,
+            WeightPieces initial,
             Path folder,
             Optional<EarlyStopping> stopping,
             Consumer<TrainEvent> listener)
             throws IOException {
-        TrainState state = TrainState.START;
-        var found = Checkpoint.newest(folder, line -> listener.accept(new TrainEvent.Notice(line)));
+        Optional<TrainState> found =
+                Checkpoint.restore(folder, optimizer.target(), line -> listener.accept(new TrainEvent.Notice(line)));
+        TrainState state = found.orElse(TrainState.START);
         if (found.isPresent()) {
-            Checkpoint.Content content = found.get();
-            if (content.weights().length != initial.length) {
-                throw new EngineException.CorruptFile(folder + ": the checkpoint holds " + content.weights().length
-                        + " parameters, the model has " + initial.length);
-            }
-            state = content.state();
-            optimizer.restore(content.weights(), content.firstMoment(), content.secondMoment());
             listener.accept(new TrainEvent.Resumed(state.step()));
         } else {
             optimizer.start(initial);
@@ -108,7 +101,8 @@ public final class Trainer {
             boolean due = plan.checkpointEvery() > 0 && state.step() % plan.checkpointEvery() == 0;
             boolean asked = stop.requested().isPresent() && state.step() < plan.steps();
             if (due || measured || asked || state.step() == plan.steps()) {
-                Path written = Checkpoint.write(folder, content(state, folder, saved), plan.keep());
+                requireFinite(state, folder, saved);
+                Path written = Checkpoint.write(folder, optimizer.content(state), plan.keep());
                 saved = state.step();
                 listener.accept(new TrainEvent.Saved(saved, written));
             }
@@ -116,10 +110,11 @@ public final class Trainer {
                 stop.check("after step " + state.step() + " of " + plan.steps() + ", saved in " + folder);
             }
         }
-        if (stopping.isPresent() && state.bestStep() > 0) {
-            return new Result(state, Checkpoint.readBest(folder, state.bestStep()), state.bestStep());
+        int chosen = stopping.isPresent() && state.bestStep() > 0 ? state.bestStep() : state.step();
+        if (chosen < state.step()) {
+            optimizer.load(sink -> Checkpoint.readBest(folder, chosen, sink::accept));
         }
-        return new Result(state, optimizer.weights(), state.step());
+        return new Result(state, chosen);
     }
 
     private TrainState step(
@@ -191,21 +186,13 @@ public final class Trainer {
         return place.or(optimizer::nonFiniteGradient).orElse("the loss's sum or the norm of the gradients");
     }
 
-    /** Everything of a training as it is to be saved; refused if a number in it is not finite. */
-    private Checkpoint.Content content(TrainState state, Path folder, int saved) {
-        Checkpoint.Content content =
-                new Checkpoint.Content(state, optimizer.weights(), optimizer.firstMoment(), optimizer.secondMoment());
-        ParameterTable table = model.table();
-        table.nonFinite(content.firstMoment())
-                .map(place -> "first moment of " + place)
-                .or(() -> table.nonFinite(content.secondMoment()).map(place -> "second moment of " + place))
-                .or(() -> table.nonFinite(content.weights()).map(place -> "weight of " + place))
-                .ifPresent(place -> {
-                    throw new EngineException.NonFinite("step " + state.step() + ": " + place
-                            + " is not finite; this step is not saved" + lastCheckpoint(folder, saved)
-                            + "; try a lower training.learningRate or more training.warmup");
-                });
-        return content;
+    /** Refuses to save what holds a number that is not finite; all of it is looked at before anything is written. */
+    private void requireFinite(TrainState state, Path folder, int saved) {
+        optimizer.nonFiniteContent().ifPresent(place -> {
+            throw new EngineException.NonFinite("step " + state.step() + ": " + place
+                    + " is not finite; this step is not saved" + lastCheckpoint(folder, saved)
+                    + "; try a lower training.learningRate or more training.warmup");
+        });
     }
 
     private boolean exhausted(TrainState state, Optional<EarlyStopping> stopping) {
@@ -233,7 +220,7 @@ public final class Trainer {
         if (!best) {
             return state;
         }
-        Checkpoint.writeBest(folder, state.step(), optimizer.weights());
+        Checkpoint.writeBest(folder, state.step(), model.table().size(), optimizer::weights);
         return new TrainState(
                 state.step(),
                 state.updates(),
