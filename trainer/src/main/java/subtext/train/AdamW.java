@@ -19,7 +19,14 @@ import subtext.model.WeightPieces;
  * @see <a href="https://arxiv.org/abs/1711.05101">Loshchilov &amp; Hutter 2019</a>, algorithm 2
  */
 public final class AdamW implements AutoCloseable {
-    /** The constants of the update beside the learning rate. */
+    /**
+     * The constants of the update beside the learning rate.
+     *
+     * @param beta1 decay of the first moment, 0 to below 1
+     * @param beta2 decay of the second moment, 0 to below 1
+     * @param eps added to the root of the second moment, above 0
+     * @param decay of the matrices per step, as a share of the learning rate; norms do not decay
+     */
     public record Constants(double beta1, double beta2, double eps, double decay) {}
 
     private final Llama model;
@@ -35,7 +42,11 @@ public final class AdamW implements AutoCloseable {
     /** What is read from the device passes through here, piece by piece. */
     private final float[] piece;
 
-    /** An optimizer for a model opened with gradients. */
+    /**
+     * Takes room for moments and master weights on the device of the model.
+     *
+     * @param model opened with gradients; stays with the caller and must outlive the optimizer
+     */
     public AdamW(Llama model) {
         this.model = model;
         this.device = model.device();
@@ -56,7 +67,13 @@ public final class AdamW implements AutoCloseable {
         }
     }
 
-    /** Bytes that the optimizer of a model of these sizes takes beside it. */
+    /**
+     * {@return bytes that the optimizer of a model of these sizes takes beside it}
+     *
+     * @param device whose kernels it would call; nothing is allocated
+     * @param table the model's parameters
+     * @param dtype storage of the weights; below f32, master weights come on top of the moments
+     */
     public static long bytes(Device device, ParameterTable table, DType dtype) {
         long moments = 2 * table.size() * dtype.real().bytes();
         long master = dtype == dtype.real() ? 0 : table.size() * dtype.real().bytes();
@@ -129,7 +146,7 @@ public final class AdamW implements AutoCloseable {
         return to;
     }
 
-    /** The global norm of the gradients; not finite if any of them is not. */
+    /** {@return the global L2 norm of the gradients; not finite if any of them is not} */
     public double gradientNorm() {
         k.sumSquares(squares, model.gradients().flat(), scratch);
         return Math.sqrt(device.downloadDoubles(squares)[0]);
@@ -139,6 +156,8 @@ public final class AdamW implements AutoCloseable {
      * Updates the weights from the model's gradients.
      *
      * @param gradientScale factor of the gradients, for clipping
+     * @param learningRate of this step
+     * @param c the other constants
      * @param update number of this update, from 1
      */
     public void update(double gradientScale, double learningRate, Constants c, long update) {

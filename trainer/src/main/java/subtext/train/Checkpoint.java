@@ -234,7 +234,9 @@ public final class Checkpoint {
     /**
      * Checks the digests of a checkpoint.
      *
+     * @param checkpoint its folder, {@code step-...} or {@code best-...}
      * @throws EngineException.CorruptFile naming the file that is missing or damaged
+     * @throws IOException if its list of digests cannot be read
      */
     public static void verify(Path checkpoint) throws IOException {
         Manifest.verify(checkpoint, COMPLETE, entries(checkpoint));
@@ -243,8 +245,10 @@ public final class Checkpoint {
     /**
      * Whether a folder is a checkpoint, or the weights of a lowest development loss; then its digests are checked.
      *
+     * @param folder any, looked at by its name first
      * @param problems gets a line for each file that is missing or damaged
      * @return how many files were checked, 0 if it is none
+     * @throws IOException if its list of digests cannot be read
      */
     public static int check(Path folder, List<String> problems) throws IOException {
         String name = folder.getFileName().toString();

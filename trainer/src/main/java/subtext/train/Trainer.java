@@ -32,7 +32,12 @@ public final class Trainer {
     private final AdamW optimizer;
     private final StopSignal stop;
 
-    /** A trainer that goes on to the end. */
+    /**
+     * A trainer that goes on to the end.
+     *
+     * @param model its weights and gradients are overwritten; stays with the caller
+     * @param optimizer of the model
+     */
     public Trainer(Llama model, AdamW optimizer) {
         this(model, optimizer, new StopSignal());
     }
@@ -40,6 +45,7 @@ public final class Trainer {
     /**
      * A trainer that can be stopped.
      *
+     * @param model its weights and gradients are overwritten; stays with the caller
      * @param optimizer of the model
      * @param stop looked at after every step
      */
@@ -66,9 +72,12 @@ public final class Trainer {
      * @param folder of the checkpoints; where it holds one, training goes on from it
      * @param stopping early stopping, if wanted
      * @param listener told what happens
+     * @return the state at the end and the step whose weights were chosen
      * @throws EngineException.Stopped if it was asked for; a checkpoint of the last step is then written
      * @throws EngineException.NonFinite if loss, gradient, learning rate or what would be saved is not finite, naming the
      *     place; no update is made then and nothing saved
+     * @throws EngineException.CorruptFile if the newest checkpoint is of a model of another size
+     * @throws IOException if the initial weights cannot be read, or a checkpoint cannot be read or written
      */
     public Result train(
             TrainPlan plan,
@@ -234,7 +243,12 @@ public final class Trainer {
                 state.seconds());
     }
 
-    /** Mean loss of sequences under the weights as they are, nats per token. */
+    /**
+     * {@return mean loss of sequences under the weights as they are, nats per token}
+     *
+     * @param sequences with weights, in any number; nothing is trained on them
+     * @param rows predicted tokens per pass, at most
+     */
     public double loss(List<Sequence> sequences, int rows) {
         double sum = 0;
         double weight = 0;
