@@ -2,13 +2,17 @@ package subtext.bindings;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static subtext.bindings.DType.BF16;
 import static subtext.bindings.DType.F32;
 import static subtext.bindings.DType.F64;
 import static subtext.bindings.DType.I32;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import org.junit.jupiter.api.AfterEach;
@@ -105,6 +109,26 @@ class LifetimeTest {
         }
         assertThat(device.allocatedBytes()).isEqualTo(before);
         assertThat(device.allocations()).isEqualTo(20);
+    }
+
+    /** A machine that has just written a checkpoint is not full: what only caches files is free. */
+    @Test
+    void freeMemoryIsWhatLinuxCallsAvailable() throws IOException {
+        Path meminfo = Path.of("/proc/meminfo");
+        assumeTrue(Files.exists(meminfo));
+        long before = available(meminfo);
+        long free = device.info().freeBytes();
+        long after = available(meminfo);
+        long others = 1L << 30; // come and go between two looks
+        assertThat(free).isBetween(Math.min(before, after) - others, Math.max(before, after) + others);
+    }
+
+    private static long available(Path meminfo) throws IOException {
+        return Files.readAllLines(meminfo).stream()
+                .filter(line -> line.startsWith("MemAvailable:"))
+                .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) * 1024)
+                .findFirst()
+                .orElseThrow();
     }
 
     @Test
