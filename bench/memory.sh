@@ -101,7 +101,7 @@ case 11 in $rows) nice -n "${NICE:-10}" "$java" $light -cp "$jar" subtext.bench.
 # shellcheck disable=SC2086
 cd "$folder" && run 11 "1.1B, train whole from a model that is there, f32, blocks recomputed, 64 tokens, with its checkpoint and model" \
     train --preset smoke --from tinyllama --set world.rendering=text --set model.context=64 --set device.recompute=true --set device.slots=1 \
-    --set em.maxThought=16 --set training.steps=2 --set training.tokens=64 --set training.microTokens=64 --set training.checkpointEvery=0
+    --set world.heldOut=2 --set em.maxThought=16 --set training.steps=2 --set training.tokens=64 --set training.microTokens=64 --set training.checkpointEvery=0
 
 {
     cat <<PAGE
