@@ -201,7 +201,10 @@ public final class Engine implements AutoCloseable {
         }
 
         void add(int token) {
-            tell(stream.add(token));
+            // many a checkpoint has rows behind the last id, as padding: should one be drawn, it has no text
+            if (token < tokenizer.vocabulary()) {
+                tell(stream.add(token));
+            }
         }
 
         String end() {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -59,6 +60,24 @@ class EngineTest {
                     .isEqualTo(engine.tokenizer().controls().bos());
             assertThat(engine.generate("two plus", engine.greedy(5)))
                     .isEqualTo(engine.generate("two plus", engine.greedy(5)));
+        }
+    }
+
+    /** A checkpoint may have rows behind its tokenizer's last id: one of those that is drawn is a token without a text. */
+    @Test
+    void aRowWithoutATokenHasNoText() throws IOException {
+        BpeTokenizer tokenizer = (BpeTokenizer) HuggingFace.tokenizer(folder);
+        LlamaConfig padded = config.withVocabulary(2 * tokenizer.vocabulary());
+        HuggingFace.save(folder, padded, tokenizer, TestDevice.weights(padded, 3), DType.F32);
+        try (Engine engine = open()) {
+            Engine.Generation generation = engine.generate("two plus", engine.sampling(1, 40), 1);
+            int[] drawn = generation.sample().tokens().toArray();
+            int[] known = Arrays.stream(drawn)
+                    .filter(id -> id < tokenizer.vocabulary())
+                    .toArray();
+            assertThat(known.length).isPositive().isLessThan(drawn.length);
+            Tokens whole = Tokens.concat(generation.prompt(), Tokens.of(known));
+            assertThat("two plus" + generation.text()).isEqualTo(tokenizer.decode(whole));
         }
     }
 
