@@ -12,7 +12,9 @@ import subtext.bindings.EngineException;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
 import subtext.model.ParameterTable;
+import subtext.text.ControlTokens;
 import subtext.text.Tokenizer;
+import subtext.text.Tokens;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
@@ -21,7 +23,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * A model as a folder in Hugging Face's layout: {@code config.json}, {@code model.safetensors} (or an index and shards),
- * {@code tokenizer.json}, {@code generation_config.json}. Query, key and value, and gate and up, are separate tensors there and neighbours
+ * {@code tokenizer.json}, {@code tokenizer_config.json}, {@code generation_config.json}. Query, key and value, and gate and up, are separate tensors there and neighbours
  * in one matrix here, so each is copied as it is. A model that this engine does not compute is refused by the name of what differs.
  */
 public final class HuggingFace {
@@ -209,7 +211,34 @@ public final class HuggingFace {
         HuggingFaceConfig.put(generation, "eos_token_id", eos);
         AtomicFiles.write(folder.resolve("generation_config.json"), pretty(generation));
         tokenizer.save(folder.resolve(TOKENIZER));
+        AtomicFiles.write(folder.resolve("tokenizer_config.json"), pretty(tokenizerConfig(config, tokenizer)));
         Safetensors.write(folder.resolve(WEIGHTS), entries(config, weights, type), Map.of("format", "pt"));
+    }
+
+    /**
+     * What Transformers asks beside {@code tokenizer.json}: that it take that file as it is, and not rebuild the tokenizer that it knows for
+     * the family; which tokens open and close a text; and that decoding tidies nothing.
+     */
+    private static ObjectNode tokenizerConfig(LlamaConfig config, Tokenizer tokenizer) {
+        ObjectNode json = JSON.createObjectNode();
+        json.put("tokenizer_class", "PreTrainedTokenizerFast");
+        token(json, "bos_token", tokenizer, tokenizer.controls().bos());
+        token(json, "eos_token", tokenizer, tokenizer.controls().eos());
+        token(json, "unk_token", tokenizer, tokenizer.unknown());
+        json.putNull("pad_token"); // said, for Qwen's class would add its own
+        // as tokenizer.json has it; llama.cpp's converter looks here
+        json.put("add_bos_token", tokenizer.opensWithBos());
+        json.put("clean_up_tokenization_spaces", false);
+        json.put("model_max_length", config.context());
+        return json;
+    }
+
+    private static void token(ObjectNode json, String field, Tokenizer tokenizer, int id) {
+        if (id == ControlTokens.NONE) {
+            json.putNull(field);
+        } else {
+            json.put(field, tokenizer.show(Tokens.of(id)));
+        }
     }
 
     /**

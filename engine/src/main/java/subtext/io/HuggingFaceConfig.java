@@ -41,7 +41,9 @@ final class HuggingFaceConfig {
         refuseWhatIsNotComputed(json, family);
         int width = size(json, "hidden_size");
         int heads = size(json, "num_attention_heads");
-        JsonNode rope = json.has("rope_parameters") ? json.path("rope_parameters") : json.path("rope_scaling");
+        String ropeField =
+                absent(json, "rope_parameters") ? "rope_scaling" : "rope_parameters"; // the former until Transformers 5
+        JsonNode rope = json.path(ropeField);
         int context = size(json, "max_position_embeddings");
         return new LlamaConfig(
                 size(json, "num_hidden_layers"),
@@ -52,10 +54,10 @@ final class HuggingFaceConfig {
                 size(json, "intermediate_size"),
                 size(json, "vocab_size"),
                 context,
-                decimal(json, "rope_theta", decimal(rope, "rope_theta", 10_000)),
+                decimal(rope, "rope_theta", decimal(json, "rope_theta", 10_000)),
                 decimal(json, "rms_norm_eps", 1e-6),
                 flag(json, "tie_word_embeddings"),
-                scaling(rope),
+                scaling(ropeField, rope),
                 family,
                 window(json, family, context));
     }
@@ -156,23 +158,27 @@ final class HuggingFaceConfig {
         return none ? 0 : window;
     }
 
-    private static RopeScaling scaling(JsonNode rope) {
+    private static RopeScaling scaling(String field, JsonNode rope) {
         if (rope.isMissingNode() || rope.isNull()) {
             return new RopeScaling.None();
+        }
+        require(rope.isObject(), field, rope, "an object");
+        if (!absent(rope, "partial_rotary_factor")) {
+            JsonNode part = rope.path("partial_rotary_factor");
+            require(part.isNumber() && part.doubleValue() == 1, field + ".partial_rotary_factor", part, "1.0");
         }
         String type = rope.path("rope_type").asString(rope.path("type").asString("default"));
         return switch (type) {
             case "default" -> new RopeScaling.None();
-            case "linear" -> new RopeScaling.Linear(number(rope, "factor"));
+            case "linear" -> new RopeScaling.Linear(number(field, rope, "factor"));
             case "llama3" ->
                 new RopeScaling.Llama3(
-                        number(rope, "factor"),
-                        number(rope, "low_freq_factor"),
-                        number(rope, "high_freq_factor"),
-                        number(rope, "original_max_position_embeddings"));
+                        number(field, rope, "factor"),
+                        number(field, rope, "low_freq_factor"),
+                        number(field, rope, "high_freq_factor"),
+                        number(field, rope, "original_max_position_embeddings"));
             default ->
-                throw new EngineException.InvalidConfig(
-                        "rope_scaling: expected default, linear or llama3, got " + type);
+                throw new EngineException.InvalidConfig(field + ": expected default, linear or llama3, got " + type);
         };
     }
 
@@ -272,9 +278,9 @@ final class HuggingFaceConfig {
         return value.intValue();
     }
 
-    private static double number(JsonNode json, String field) {
+    private static double number(String within, JsonNode json, String field) {
         JsonNode value = json.path(field);
-        require(value.isNumber() && value.doubleValue() > 0, "rope_scaling." + field, value, "a positive number");
+        require(value.isNumber() && value.doubleValue() > 0, within + "." + field, value, "a positive number");
         return value.doubleValue();
     }
 

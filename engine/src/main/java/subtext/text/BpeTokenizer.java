@@ -222,6 +222,9 @@ public final class BpeTokenizer implements Tokenizer {
         int next = Math.max(from, vocabulary());
         for (int i = 0; i < have.length; i++) {
             if (have[i] == ControlTokens.NONE) {
+                if (i == 0) {
+                    TokenizerFile.openWith(grown, next, ControlTokens.NAMES.getFirst());
+                }
                 TokenizerFile.addSpecial(grown, next++, ControlTokens.NAMES.get(i));
             }
         }
@@ -549,6 +552,11 @@ public final class BpeTokenizer implements Tokenizer {
     @Override
     public ControlTokens controls() {
         return controls;
+    }
+
+    @Override
+    public int unknown() {
+        return rules.unknown();
     }
 
     @Override

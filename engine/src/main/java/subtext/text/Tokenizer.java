@@ -59,6 +59,11 @@ public sealed interface Tokenizer permits BpeTokenizer, SymbolTokenizer {
     /** {@return the control tokens; {@link ControlTokens#NONE} for those a foreign tokenizer lacks} */
     ControlTokens controls();
 
+    /** {@return the id of what the vocabulary cannot spell, or {@link ControlTokens#NONE} where that is refused} */
+    default int unknown() {
+        return ControlTokens.NONE;
+    }
+
     /**
      * Whether a text given to the model begins with {@code <bos>}: what the file's template says of a foreign tokenizer, always for one of
      * ours. Qwen's texts do not, though documents in training are parted by the token that stands for {@code <bos>} there.

@@ -543,6 +543,45 @@ final class TokenizerFile {
         token.put("special", true);
     }
 
+    /** The step that puts a special token before every text. */
+    static ObjectNode firstToken(String content, int id) {
+        ObjectNode template = JSON.createObjectNode().put("type", "TemplateProcessing");
+        ArrayNode single = template.putArray("single");
+        single.addObject().putObject("SpecialToken").put("id", content).put("type_id", 0);
+        single.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+        ArrayNode pair = template.putArray("pair");
+        pair.addAll(single.deepCopy());
+        pair.addObject().putObject("SpecialToken").put("id", content).put("type_id", 1);
+        pair.addObject().putObject("Sequence").put("id", "B").put("type_id", 1);
+        ObjectNode token =
+                template.putObject("special_tokens").putObject(content).put("id", content);
+        token.putArray("ids").add(id);
+        token.putArray("tokens").add(content);
+        return template;
+    }
+
+    /**
+     * Puts a special token before every text, for whoever reads the file. What the post-processor did before goes on: another template
+     * cannot be there, for its token would be the first already.
+     */
+    static void openWith(ObjectNode document, int id, String content) {
+        ObjectNode first = firstToken(content, id);
+        JsonNode there = document.path("post_processor");
+        if (!there.isObject()) {
+            document.set("post_processor", first);
+            return;
+        }
+        ObjectNode sequence = JSON.createObjectNode().put("type", "Sequence");
+        ArrayNode steps = sequence.putArray("processors");
+        if (there.path("type").asString("").equals("Sequence")) {
+            there.path("processors").forEach(step -> steps.add(step.deepCopy()));
+        } else {
+            steps.add(there.deepCopy());
+        }
+        steps.add(first);
+        document.set("post_processor", sequence);
+    }
+
     // ---- symbols
 
     static void write(Path file, SymbolTokenizer tokenizer) throws IOException {
@@ -553,7 +592,10 @@ final class TokenizerFile {
         }
         document.putNull("normalizer");
         document.putObject("pre_tokenizer").put("type", "WhitespaceSplit");
-        document.putNull("post_processor").putNull("decoder");
+        document.set(
+                "post_processor",
+                firstToken(ControlTokens.NAMES.getFirst(), tokenizer.controls().bos()));
+        document.putNull("decoder");
         ObjectNode model = document.putObject("model");
         model.put("type", "WordLevel");
         ObjectNode vocabulary = model.putObject("vocab");
@@ -563,7 +605,9 @@ final class TokenizerFile {
         for (int i = 0; i < ControlTokens.NAMES.size(); i++) {
             vocabulary.put(ControlTokens.NAMES.get(i), tokenizer.symbols().size() + i);
         }
-        model.put("unk_token", ControlTokens.NAMES.getFirst());
+        model.put(
+                "unk_token",
+                "<unk>"); // which is no entry: a word that is no symbol is refused by whoever reads the file, too
         write(file, document);
     }
 

@@ -123,7 +123,7 @@ public enum TokenizerStyle {
         document.putArray("added_tokens");
         document.putNull("normalizer");
         preTokenizer(document);
-        document.set("post_processor", bosFirst());
+        document.set("post_processor", TokenizerFile.firstToken(ControlTokens.NAMES.getFirst(), 0));
         document.set("decoder", bytes() ? byteLevel(true) : marksToSpaces());
         ObjectNode model = document.putObject("model");
         model.put("type", "BPE").putNull("dropout").putNull("unk_token");
@@ -139,23 +139,6 @@ public enum TokenizerStyle {
         ArrayNode list = model.putArray("merges");
         merges.forEach(merge -> list.addArray().add(merge[0]).add(merge[1]));
         return document;
-    }
-
-    /** Texts begin with the first control token, for whoever reads the file. */
-    private static ObjectNode bosFirst() {
-        String bos = ControlTokens.NAMES.getFirst();
-        ObjectNode template = TokenizerFile.JSON.createObjectNode().put("type", "TemplateProcessing");
-        ArrayNode single = template.putArray("single");
-        single.addObject().putObject("SpecialToken").put("id", bos).put("type_id", 0);
-        single.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
-        ArrayNode pair = template.putArray("pair");
-        pair.addAll(single.deepCopy());
-        pair.addObject().putObject("SpecialToken").put("id", bos).put("type_id", 1);
-        pair.addObject().putObject("Sequence").put("id", "B").put("type_id", 1);
-        ObjectNode token = template.putObject("special_tokens").putObject(bos).put("id", bos);
-        token.putArray("ids").add(0);
-        token.putArray("tokens").add(bos);
-        return template;
     }
 
     private static void split(ObjectNode document, Splitting splitting) {

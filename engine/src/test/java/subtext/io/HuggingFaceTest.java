@@ -23,6 +23,7 @@ import subtext.model.RopeScaling;
 import subtext.testing.TestDevice;
 import subtext.text.SymbolTokenizer;
 import subtext.text.Tokenizer;
+import tools.jackson.databind.JsonNode;
 
 /** Model folders: what goes out comes back, and what is not a Llama of ours is refused by name. */
 class HuggingFaceTest {
@@ -77,6 +78,36 @@ class HuggingFaceTest {
         }
     }
 
+    /** Transformers 5 keeps all of rotation in one object, and what stands in it counts. */
+    @Test
+    void ropeParametersAreRead() throws IOException {
+        replace("config.json", "\"rope_scaling\" : null", """
+                "rope_parameters" : {"rope_type" : "llama3", "rope_theta" : 500000.0, "factor" : 8.0, "low_freq_factor" : 1.0,
+                 "high_freq_factor" : 4.0, "original_max_position_embeddings" : 64, "partial_rotary_factor" : 1.0}""");
+        assertThat(HuggingFace.config(folder).ropeTheta()).isEqualTo(500_000);
+        assertThat(HuggingFace.config(folder).ropeScaling()).isEqualTo(new RopeScaling.Llama3(8, 1, 4, 64));
+    }
+
+    /** Without it Transformers knows no bos and eos, and takes Qwen's own class, which adds tokens, in place of the file. */
+    @Test
+    void theTokenizerIsToBeTakenAsItIs() throws IOException {
+        JsonNode symbols = HuggingFace.json(folder.resolve("tokenizer_config.json"));
+        assertThat(symbols.toString())
+                .isEqualTo(
+                        "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"bos_token\":\"<bos>\",\"eos_token\":\"<eos>\","
+                                + "\"unk_token\":null,\"pad_token\":null,\"add_bos_token\":true,\"clean_up_tokenization_spaces\":false,\"model_max_length\":"
+                                + CONFIG.context() + "}");
+        Path file = folder.resolve("tokenizer.json");
+        Files.writeString(file, """
+                {"added_tokens":[{"id":0,"content":"<unk>","special":true},{"id":1,"content":"<|im_end|>","special":true}],
+                "model":{"type":"BPE","unk_token":"<unk>","vocab":{"<unk>":0,"<|im_end|>":1,"a":2},"merges":[]}}""");
+        HuggingFace.save(folder, CONFIG, Tokenizer.load(file), weights, DType.F32);
+        assertThat(HuggingFace.json(folder.resolve("tokenizer_config.json")).toString())
+                .contains(
+                        "\"bos_token\":null,\"eos_token\":\"<|im_end|>\",\"unk_token\":\"<unk>\"",
+                        "\"add_bos_token\":false");
+    }
+
     @ParameterizedTest
     @CsvSource(
             quoteCharacter = '`',
@@ -98,6 +129,12 @@ class HuggingFaceTest {
                 "\"mlp_bias\" : false, \"partial_rotary_factor\" : 0.5, partial_rotary_factor",
                 "\"mlp_bias\" : false, \"sliding_window\" : 64, sliding_window",
                 "\"rope_theta\" : 10000.0, \"rope_theta\" : \"big\", rope_theta",
+                // as Transformers 5 writes it: all of rotation in one object
+                "\"rope_scaling\" : null, `\"rope_parameters\" : {\"rope_type\":\"yarn\",\"factor\":2.0}`, rope_parameters: expected default",
+                "\"rope_scaling\" : null, `\"rope_parameters\" : {\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}`, "
+                        + "rope_parameters.partial_rotary_factor",
+                "\"rope_scaling\" : null, `\"rope_parameters\" : {\"rope_type\":\"linear\",\"factor\":0}`, rope_parameters.factor",
+                "\"rope_scaling\" : null, \"rope_parameters\" : 4, rope_parameters",
                 "\"tie_word_embeddings\" : false, \"tie_word_embeddings\" : \"no\", tie_word_embeddings",
             })
     void configsOfOtherModelsAreRefusedByName(String from, String to, String named) throws IOException {

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assertions;
@@ -18,6 +19,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import subtext.bindings.EngineException;
 import subtext.random.Philox;
+import tools.jackson.databind.JsonNode;
 
 /** Tokenizers: exact round trips, merges by hand, control tokens that no text spells, and files that are refused. */
 class TokenizerTest {
@@ -199,6 +201,58 @@ class TokenizerTest {
         Path file = folder.resolve("tokenizer.json");
         tokenizer.save(file);
         assertThat(((SymbolTokenizer) Tokenizer.load(file)).symbols()).isEqualTo(tokenizer.symbols());
+        // for whoever else reads the file: a text begins with <bos>, and no word that is not there becomes it
+        JsonNode document = TokenizerFile.JSON.readTree(Files.readAllBytes(file));
+        assertThat(template(document.path("post_processor"))).isEqualTo("<bos> A");
+        assertThat(document.path("post_processor")
+                        .path("special_tokens")
+                        .path("<bos>")
+                        .path("ids")
+                        .path(0)
+                        .asInt())
+                .isEqualTo(tokenizer.controls().bos());
+        String unknown = document.path("model").path("unk_token").asString();
+        assertThat(document.path("model").path("vocab").has(unknown)).isFalse();
+    }
+
+    /** What a template makes of one text. */
+    private static String template(JsonNode processor) {
+        List<String> parts = new ArrayList<>();
+        for (JsonNode part : processor.path("single")) {
+            part.properties()
+                    .forEach(entry -> parts.add(entry.getValue().path("id").asString()));
+        }
+        return String.join(" ", parts);
+    }
+
+    /** A tokenizer that is given a bos opens its texts with it, and the file says so. */
+    @Test
+    void aBosThatIsAddedIsInTheTemplate() throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        String without = document("{\"a\":3}", "[]").replace("<s>", "<x>");
+        for (String processor :
+                new String[] {"null", "{\"type\":\"ByteLevel\"}", "{\"type\":\"Sequence\",\"processors\":[]}"}) {
+            Files.writeString(file, without.replace("\"pre_tok", "\"post_processor\":" + processor + ",\"pre_tok"));
+            BpeTokenizer foreign = (BpeTokenizer) Tokenizer.load(file);
+            assertThat(foreign.controls().bos()).isEqualTo(ControlTokens.NONE);
+            BpeTokenizer grown = foreign.withControls();
+            int bos = grown.controls().bos();
+            assertThat(grown.open("a")).isEqualTo(Tokens.of(bos, 3));
+            grown.save(file);
+            JsonNode written =
+                    TokenizerFile.JSON.readTree(Files.readAllBytes(file)).path("post_processor");
+            JsonNode last = written.has("processors")
+                    ? written.path("processors").path(written.path("processors").size() - 1)
+                    : written;
+            assertThat(template(last)).isEqualTo("<bos> A");
+            assertThat(last.path("special_tokens")
+                            .path("<bos>")
+                            .path("ids")
+                            .path(0)
+                            .asInt())
+                    .isEqualTo(bos);
+            assertThat(Tokenizer.load(file).open("a")).isEqualTo(Tokens.of(bos, 3));
+        }
     }
 
     @Test
