@@ -41,6 +41,8 @@ class SmallHeapTest {
             .with("em.iterations", "1")
             .with("em.samples", "2")
             .with("evaluation.resamples", "20")
+            .with("evaluation.elboSamples", "2")
+            .with("evaluation.bounds", "[1,2]")
             .with("baselines", "[]");
 
     /** What a heap is given beside what is stated: collectors keep some of it for themselves. */
