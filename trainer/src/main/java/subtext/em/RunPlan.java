@@ -357,7 +357,8 @@ public record RunPlan(
 
     /** Bytes of the folder of one training: the model and its checkpoints. */
     static long disk(TrainPlan plan, LlamaConfig model) {
-        return ParameterTable.of(model).size() * (4 + 12L * plan.keep());
+        return ParameterTable.of(model).size()
+                * (4 + 12L * (plan.keep() + 1)); // the oldest goes when the newest is there
     }
 
     /** Bytes of a run's folder: each trained model with its checkpoints, and the thoughts of each E-step. */
@@ -366,7 +367,7 @@ public record RunPlan(
         long folds = plan.folds() > 1 ? (long) plan.folds() * Math.max(0, plan.iterations() - 1) : 0;
         long trainings = 1 + plan.iterations() + folds + plan.baselines().size();
         double tokens = volume.chunks() * plan.samples() * volume.thought() * plan.iterations();
-        return trainings * parameters * (4 + 12L * plan.training().keep()) + (long) (tokens * 6);
+        return parameters * (trainings * (4 + 12L * plan.training().keep()) + 12) + (long) (tokens * 6);
     }
 
     /** Bytes of Java's heap, of which the documents are so many. */

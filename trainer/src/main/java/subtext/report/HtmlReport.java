@@ -382,10 +382,16 @@ public final class HtmlReport {
         chart(html, title, Chart.lines(title, "iteration (0 = warm start)", unit, true, series));
     }
 
-    /** Of many series some figures, each with the first of all beside a few others: more than {@value #TOGETHER} lines nobody tells apart. */
+    /**
+     * Of many series some figures, each with the first of all beside a few others: more than {@value #TOGETHER} lines nobody tells apart. What is
+     * one point then, a warm start without an iteration, is left to the table.
+     */
     private static void grouped(StringBuilder html, String title, List<Chart.Series> series, String unit) {
         List<Chart.Series> drawn =
                 series.stream().filter(s -> !s.points().isEmpty()).toList();
+        if (drawn.size() > TOGETHER && drawn.getFirst().points().size() > 1) {
+            drawn = drawn.stream().filter(s -> s.points().size() > 1).toList();
+        }
         if (drawn.size() <= TOGETHER) {
             figure(html, title, drawn, unit);
             return;

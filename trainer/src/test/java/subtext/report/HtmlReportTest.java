@@ -93,7 +93,16 @@ class HtmlReportTest {
         for (int i = 0; i < 20; i++) {
             named.put("arm" + i, view);
         }
+        Path still = folder.resolve("still");
+        EmRun.start(
+                new EmSettings(still, false, false, TINY.with("baselines", "[]").with("em.iterations", "0")),
+                event -> {});
+        named.put("still", RunView.read(still));
         String page = HtmlReport.comparison(named);
+        assertThat(page)
+                .as("one point is no line")
+                .doesNotContain(">still</text>")
+                .contains("<td class=\"text\">still</td>");
         assertThat(page).contains("95 % interval over seeds (4 of 4)").doesNotContain("(5 of 4)");
         for (int figure = 1; figure <= 4; figure++) {
             String svg = page.substring(page.indexOf("over seeds (" + figure + " of 4)</figcaption>"));
