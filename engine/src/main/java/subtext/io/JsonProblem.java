@@ -9,6 +9,8 @@ public final class JsonProblem {
     /** Where an object or a list was opened, in the parser's own terms, which say nothing about the file. */
     private static final Pattern MARKER = Pattern.compile("\\s*\\(start marker at \\[Source:.*?]\\)", Pattern.DOTALL);
 
+    private static final int MOST = 200;
+
     private JsonProblem() {}
 
     /**
@@ -17,13 +19,30 @@ public final class JsonProblem {
      * @param e what reading the text threw
      */
     public static String of(JacksonException e) {
-        String what = MARKER.matcher(String.valueOf(e.getOriginalMessage()))
-                .replaceAll("")
-                .replaceAll("\\s*\\R\\s*", " ")
-                .strip();
+        String what =
+                plain(MARKER.matcher(String.valueOf(e.getOriginalMessage())).replaceAll(""));
         TokenStreamLocation at = e.getLocation();
         return at == null || at.getLineNr() < 1
                 ? what
                 : what + " (line " + at.getLineNr() + ", column " + Math.max(1, at.getColumnNr()) + ")";
+    }
+
+    /** What may stand in a line on a terminal: controls and the like as in JSON, a name of a mebibyte cut. */
+    private static String plain(String text) {
+        StringBuilder out = new StringBuilder();
+        for (char c : text.toCharArray()) {
+            switch (Character.getType(c)) {
+                case Character.CONTROL,
+                        Character.FORMAT,
+                        Character.LINE_SEPARATOR,
+                        Character.PARAGRAPH_SEPARATOR,
+                        Character.SURROGATE -> out.append(String.format("\\u%04x", (int) c));
+                default -> out.append(c);
+            }
+            if (out.length() >= MOST) {
+                return out.append("...").toString();
+            }
+        }
+        return out.toString();
     }
 }

@@ -57,18 +57,10 @@ final class TokenizerFile {
                             "model.type: " + quoted(type) + " is not read, only BPE and WordLevel are");
             };
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not valid JSON" + place(e), e);
+            throw new EngineException.CorruptFile(file + ": not valid JSON: " + JsonProblem.of(e), e);
         } catch (EngineException.InvalidInput e) {
             throw new EngineException.CorruptFile(file + ": " + e.getMessage(), e);
         }
-    }
-
-    private static String place(JacksonException e) {
-        String what = shortened(quotable(JsonProblem.of(e)), 200);
-        return e.getLocation() == null
-                ? ": " + what
-                : " at line " + e.getLocation().getLineNr() + ", column "
-                        + e.getLocation().getColumnNr() + ": " + what;
     }
 
     static void write(Path file, ObjectNode document) throws IOException {

@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.EngineException;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Broken JSON is told by what and where, in the file's terms. */
@@ -34,6 +35,17 @@ class JsonProblemTest {
                     .doesNotContain("REDACTED", "start marker", "\n")
                     .hasSizeLessThan(200);
         });
+    }
+
+    @Test
+    void namesInItCannotSpeakToATerminal() {
+        JacksonException e = catchThrowableOfType(
+                JacksonException.class,
+                () -> JsonMapper.builder()
+                        .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                        .build()
+                        .readTree("{\"\\u001b[2Ja\\n\":1,\"\\u001b[2Ja\\n\":2}"));
+        assertThat(JsonProblem.of(e)).contains("\"\\u001b[2Ja\\u000a\"").doesNotContain("\u001b", "\n");
     }
 
     @Test
