@@ -56,6 +56,7 @@ $polite "$home/bin/java" --enable-native-access=ALL-UNNAMED -cp "$root/cli/targe
 
 failed=0
 $polite "$python" "$check" check "$work" >"$folder/table" || failed=1
+grep -q '^## Saved by transformers and refused' "$folder/table" || exit 1 # the checks themselves failed: the page stays
 {
     cat <<PAGE
 # Exported folders in transformers

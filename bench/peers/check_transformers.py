@@ -256,7 +256,7 @@ def report(folder):
             print(f"{model['name']}: {line}", file=sys.stderr)
         verdict = "; ".join(wrong).replace("|", "\\|").replace("\n", " ") if wrong else "agrees"
         if model["group"] == "refused":
-            rows["refused"].append(f"| {model['name']} | {seen['message']} | {'refused' if not wrong else verdict} |")
+            rows["refused"].append(f"| {model['name']} | {seen.get('message', '')} | {'refused' if not wrong else verdict} |")
         elif seen:
             rows[model["group"]].append(
                 f"| {model['name']} | {seen['class']} | {seen['type']} | {seen['ids']} | {seen['texts']}, {seen['positions']} positions "

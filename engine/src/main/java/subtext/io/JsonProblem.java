@@ -14,17 +14,31 @@ public final class JsonProblem {
     private JsonProblem() {}
 
     /**
+     * {@return the parser's complaint in one line, with the column where it knows it}
+     *
+     * @param e what reading one line of a file threw; which one, the caller knows
+     */
+    public static String inLine(JacksonException e) {
+        return at(e, "");
+    }
+
+    /**
      * {@return the parser's complaint in one line, with line and column where it knows them}
      *
-     * @param e what reading the text threw
+     * @param e what reading the whole text threw
      */
     public static String of(JacksonException e) {
+        TokenStreamLocation at = e.getLocation();
+        return at(e, at == null ? "" : "line " + at.getLineNr() + ", ");
+    }
+
+    private static String at(JacksonException e, String line) {
         String what =
                 plain(MARKER.matcher(String.valueOf(e.getOriginalMessage())).replaceAll(""));
         TokenStreamLocation at = e.getLocation();
         return at == null || at.getLineNr() < 1
                 ? what
-                : what + " (line " + at.getLineNr() + ", column " + Math.max(1, at.getColumnNr()) + ")";
+                : what + " (" + line + "column " + Math.max(1, at.getColumnNr()) + ")";
     }
 
     /** What may stand in a line on a terminal: controls and the like as in JSON, a name of a mebibyte cut. */

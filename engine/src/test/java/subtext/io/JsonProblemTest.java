@@ -34,6 +34,7 @@ class JsonProblemTest {
                     .contains(place)
                     .doesNotContain("REDACTED", "start marker", "\n")
                     .hasSizeLessThan(200);
+            assertThat(JsonProblem.inLine(e)).contains("(column ").doesNotContain("line ");
         });
     }
 

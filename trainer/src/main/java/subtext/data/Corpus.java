@@ -331,7 +331,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                     found = found(record);
                 } catch (JacksonException e) {
                     refuseOtherJson(text, lines);
-                    bad("not JSON: " + JsonProblem.of(e));
+                    bad("not JSON: " + JsonProblem.inLine(e));
                     continue;
                 } catch (EngineException.InvalidInput e) {
                     bad(e.getMessage());

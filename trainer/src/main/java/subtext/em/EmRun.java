@@ -62,7 +62,13 @@ public final class EmRun {
             Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), origin, notices::add);
             LlamaConfig sizes = sizes(config, origin, first);
             RunPlan.Volume volume = RunPlan.Volume.counted(first, plan, sizes.context());
-            needs(settings, plan, device, sizes, first.bytes(), RunPlan.disk(plan, sizes, volume))
+            needs(
+                            settings,
+                            plan,
+                            device,
+                            sizes,
+                            first.bytes() + RunPlan.drawn(plan, volume),
+                            RunPlan.disk(plan, sizes, volume))
                     .requireFit(settings.run());
             try (RunDirectory directory =
                             RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
@@ -183,7 +189,13 @@ public final class EmRun {
                     plan,
                     sizes,
                     volume,
-                    needs(settings, plan, device, sizes, held, RunPlan.disk(plan, sizes, volume)),
+                    needs(
+                            settings,
+                            plan,
+                            device,
+                            sizes,
+                            held + RunPlan.drawn(plan, volume),
+                            RunPlan.disk(plan, sizes, volume)),
                     known,
                     truth,
                     config.device().recompute());
@@ -193,8 +205,8 @@ public final class EmRun {
     }
 
     /**
-     * @param held bytes of text in the heap
-     * @param disk bytes that the run's folder will have
+     * @param held bytes of documents and thoughts in the heap
+     * @param disk bytes that the run's folder will have in the end; what a run to be gone on with has already is taken off
      */
     static RunPlan.Needs needs(EmSettings settings, EmPlan plan, Device device, LlamaConfig sizes, long held, long disk)
             throws IOException {
@@ -205,7 +217,7 @@ public final class EmRun {
                 RunPlan.heap(held),
                 Runtime.getRuntime().maxMemory(),
                 device.backend() == Backend.CPU,
-                disk,
+                Math.max(0, disk - (settings.resume() ? RunPlan.bytesIn(settings.run()) : 0)),
                 RunPlan.diskFree(settings.run()));
     }
 

@@ -90,7 +90,7 @@ public final class LatentPart {
             }
             return records;
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not JSON lines: " + JsonProblem.of(e), e);
+            throw new EngineException.CorruptFile(file + ": not JSON lines: " + JsonProblem.inLine(e), e);
         }
     }
 

@@ -1,5 +1,6 @@
 package subtext.em;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
@@ -10,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
@@ -134,10 +136,10 @@ public record RunPlan(
      *
      * @param device weights, gradients, optimizer, activations, cache: all that is allocated on the device
      * @param deviceFree what is free there
-     * @param heap of Java, at its highest, about: the documents and a floor, whatever the size of the model
+     * @param heap of Java, at its highest, about: the documents, the thoughts of an E-step and a floor, whatever the size of the model
      * @param heapLimit what Java may take
      * @param shared whether both come from the same memory, as on the CPU
-     * @param disk what the run's folder will hold, about
+     * @param disk what will be added to the run's folder, about
      * @param diskFree what is free there
      */
     public record Needs(
@@ -187,6 +189,9 @@ public record RunPlan(
 
     /** Heap beside the documents: weights go between device and disk a piece at a time. */
     private static final long HEAP_FLOOR = 96L << 20;
+
+    /** Bytes of a drawn thought beside its tokens: its scores, and Java's objects, about. */
+    private static final int PER_THOUGHT = 150;
 
     /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
     public static final long BESIDE = 64L << 20;
@@ -370,7 +375,27 @@ public record RunPlan(
         return parameters * (trainings * (4 + 12L * plan.training().keep()) + 12) + (long) (tokens * 6);
     }
 
-    /** Bytes of Java's heap, of which the documents are so many. */
+    /** Bytes of Java's heap that an E-step's thoughts with their scores take until the M-step has chosen among them, about. */
+    static long drawn(EmPlan plan, Volume volume) {
+        return plan.iterations() == 0
+                ? 0
+                : (long) (volume.chunks() * plan.samples() * (Integer.BYTES * volume.thought() + PER_THOUGHT));
+    }
+
+    /** Bytes of files in a folder; 0 if it is not there. */
+    static long bytesIn(Path folder) throws IOException {
+        if (!Files.isDirectory(folder)) {
+            return 0;
+        }
+        try (Stream<Path> files = Files.walk(folder)) {
+            return files.map(Path::toFile)
+                    .filter(File::isFile)
+                    .mapToLong(File::length)
+                    .sum();
+        }
+    }
+
+    /** Bytes of Java's heap, of which documents and thoughts are so many. */
     static long heap(long material) {
         return HEAP_FLOOR + material;
     }
