@@ -150,6 +150,23 @@ public abstract sealed class EngineException extends RuntimeException {
         }
     }
 
+    /**
+     * Sampler and scorer disagree about the same tokens on a device whose log-probabilities are said to be exact. The message holds the
+     * difference and where it was met.
+     */
+    public static final class Inexact extends EngineException {
+        private static final long serialVersionUID = 1L;
+
+        /**
+         * With the whole message.
+         *
+         * @param message the difference, where it was met, and what to do
+         */
+        public Inexact(String message) {
+            super(message, null);
+        }
+    }
+
     /** Input from a person or a file that cannot be used. The message holds the path, the line where known, and what was expected. */
     public static final class InvalidInput extends EngineException {
         private static final long serialVersionUID = 1L;

@@ -17,7 +17,7 @@ enum ExitCode {
     BAD_INPUT(3),
     /** Not enough memory or disk, no such device, a device that failed. */
     RESOURCES(4),
-    /** Training diverged, or a number is not finite where it must be. */
+    /** Training diverged, a number is not finite where it must be, or sampler and scorer disagree. */
     NUMERIC(5),
     /** {@code verify} found something wrong. */
     VERIFICATION(7),
@@ -57,6 +57,7 @@ enum ExitCode {
             case EngineException.OutOfDeviceMemory e -> RESOURCES;
             case EngineException.NativeCall e -> RESOURCES;
             case EngineException.NonFinite e -> NUMERIC;
+            case EngineException.Inexact e -> NUMERIC;
             case EngineException.Stopped e -> RESUMABLE;
         };
     }

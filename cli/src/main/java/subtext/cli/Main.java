@@ -48,7 +48,7 @@ import subtext.run.Spelling;
             "2:usage or configuration",
             "3:bad input file",
             "4:resources: memory, disk, device",
-            "5:training diverged: a number is not finite",
+            "5:training diverged (a number is not finite), or sampler and scorer disagree",
             "7:verification failed",
             "75:stopped by SIGINT or SIGTERM with everything saved; em and train go on with --resume",
             "130,143:stopped at once by a signal (em, train: the second); --resume goes on from what was saved before"

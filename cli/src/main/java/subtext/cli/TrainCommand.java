@@ -18,7 +18,7 @@ import subtext.em.TrainRun;
 @Command(
         name = "train",
         description =
-                "Trains one model from scratch without expectation-maximisation: on text alone, or on documents whose thoughts are"
+                "Trains one model, from scratch or --from another, without expectation-maximisation: on text alone, or on documents whose thoughts are"
                         + " known.",
         mixinStandardHelpOptions = true,
         sortOptions = false,
@@ -33,8 +33,11 @@ final class TrainCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;
 
-    @Option(names = "--on", paramLabel = "text|thoughts", description = "What to train on. Default: text.")
-    TrainRun.On on = TrainRun.On.TEXT;
+    @Option(
+            names = "--on",
+            paramLabel = "text|thoughts",
+            description = "What to train on. Default: text, or what a resumed run is trained on.")
+    TrainRun.On on;
 
     @Mixin
     RunFlags run;
@@ -47,6 +50,9 @@ final class TrainCommand implements Callable<Integer> {
         EmSettings settings = run.settings("train", List.of());
         PrintWriter err = spec.commandLine().getErr();
         PrintWriter out = spec.commandLine().getOut();
+        if (on == null) {
+            on = settings.resume() ? TrainRun.On.of(settings.run()) : TrainRun.On.TEXT;
+        }
         if (settings.dryRun()) {
             RunPlan plan = TrainRun.plan(settings, on, new Progress(err, Main.onTerminal()));
             out.print(json ? plan.toJson() + System.lineSeparator() : plan.table());

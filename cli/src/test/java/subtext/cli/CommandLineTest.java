@@ -109,6 +109,42 @@ class CommandLineTest {
         assertThat(folder.resolve("r")).doesNotExist();
     }
 
+    /** The same corpus, the same command, and by default what it was trained on. */
+    @Test
+    void aRunGoesOnOnlyWithWhatItBeganWith() throws IOException {
+        Path corpus = folder.resolve("a.txt");
+        String text = "One two three. Four five.\n\n".repeat(40);
+        Files.writeString(corpus, text);
+        String[] train = {"train", "--preset", "smoke", "--run", "@/r", "--device", "cpu", "--json"};
+        String[] onText = {"--corpus", "@/a.txt", "--set", "corpus.vocabulary=270"};
+        String digest = run(Stream.of(train, onText).flatMap(Stream::of).toArray(String[]::new))
+                .json()
+                .path("sha256")
+                .asString();
+        String[] resume = {"train", "--resume", "--run", "@/r", "--json"};
+        Files.writeString(corpus, text.replaceFirst("five", "six"));
+        Outcome changed = run(resume);
+        assertThat(changed.code()).isEqualTo(3);
+        assertThat(changed.err()).contains("corpus.path: not what the run in").hasLineCount(1);
+        Files.writeString(corpus, text);
+        assertThat(run(resume).json().path("sha256").asString()).isEqualTo(digest);
+        Outcome other = run("em", "--resume", "--run", "@/r");
+        assertThat(other.code()).isEqualTo(2);
+        assertThat(other.err()).contains("was begun by 'train --on text'").hasLineCount(1);
+
+        train[4] = "@/t";
+        String thoughts = run(Stream.of(train, new String[] {"--on", "thoughts"})
+                        .flatMap(Stream::of)
+                        .toArray(String[]::new))
+                .json()
+                .path("sha256")
+                .asString();
+        resume[3] = "@/t";
+        assertThat(run(resume).json().path("sha256").asString()).isEqualTo(thoughts);
+        assertThat(run("train", "--resume", "--run", "@/t", "--on", "text").code())
+                .isEqualTo(2);
+    }
+
     @Test
     void recomputedActivationsTakeLessMemoryAndGiveTheSameModel() throws IOException {
         String[] digests = new String[2];

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import subtext.run.Beginning;
 import subtext.run.RunDirectory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -140,7 +141,8 @@ class HostileInputTest {
     @BeforeAll
     static void askOneProcessAll() throws IOException, InterruptedException {
         Materials.make(folder);
-        held = RunDirectory.open(folder.resolve("locked"), true, Materials.TINY, Map.of());
+        held = RunDirectory.open(
+                folder.resolve("locked"), true, new Beginning("em", Materials.TINY, Map.of()), Map.of());
         Process process = begin(List.of(HEAP), List.of(Victim.class.getName(), folder.toString()));
         Path noise = folder.resolve("noise");
         Thread reader = Thread.ofVirtual().start(() -> {

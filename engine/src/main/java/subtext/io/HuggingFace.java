@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.bindings.EngineException;
@@ -113,6 +114,21 @@ public final class HuggingFace {
         } catch (EngineException.InvalidConfig e) {
             throw new EngineException.InvalidConfig(file + ": " + e.getMessage(), e);
         }
+    }
+
+    /**
+     * {@return the files that a model is read from: weights, one or in shards, then sizes and tokenizer}
+     *
+     * @param folder in Hugging Face's layout
+     * @throws EngineException.InvalidInput if the folder lacks the weights
+     * @throws EngineException.CorruptFile if an index of shards breaks a rule
+     * @throws IOException if the index cannot be read
+     */
+    public static List<Path> files(Path folder) throws IOException {
+        return Stream.concat(
+                        ModelTensors.shards(folder).stream(),
+                        Stream.of(folder.resolve(CONFIG), folder.resolve(TOKENIZER)))
+                .toList();
     }
 
     /**

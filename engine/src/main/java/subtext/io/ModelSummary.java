@@ -60,13 +60,10 @@ public record ModelSummary(
                 tensors.merge(open.type(slice.name()).name(), 1, Integer::sum);
             }
         }
-        List<Path> paths = new ArrayList<>(ModelTensors.shards(folder));
-        paths.add(folder.resolve(HuggingFace.CONFIG));
-        paths.add(folder.resolve(HuggingFace.TOKENIZER));
         List<FileDigest> files = new ArrayList<>();
         long begin = System.nanoTime();
         long bytes = 0;
-        for (Path path : paths) {
+        for (Path path : HuggingFace.files(folder)) {
             long size = Files.size(path);
             files.add(new FileDigest(path.getFileName().toString(), size, Digest.of(path)));
             bytes += size;

@@ -156,6 +156,16 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
     }
 
     /**
+     * {@return the files that a path stands for, in the order in which they are read}
+     *
+     * @param path a file, a folder or a glob
+     * @throws EngineException.InvalidInput if there is none
+     */
+    public static List<Path> files(String path) {
+        return CorpusFiles.of(path);
+    }
+
+    /**
      * Reads one path whole; see {@link #read(String, Mapping, boolean)}.
      *
      * @param path a file or folder

@@ -133,6 +133,16 @@ public record Prepared(
                 documents(folder, statistics, statistics.heldOut()));
     }
 
+    /**
+     * {@return the digest of a folder, which is that of its list of digests}
+     *
+     * @param folder that {@link #isAt} is true of
+     * @throws IOException if the list cannot be read
+     */
+    public static String digest(Path folder) throws IOException {
+        return Digest.of(folder.resolve(MANIFEST));
+    }
+
     private static Statistics statistics(Path folder) throws IOException {
         Path manifest = folder.resolve(MANIFEST);
         try {

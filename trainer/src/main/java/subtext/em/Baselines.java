@@ -6,6 +6,7 @@ import java.util.Optional;
 import subtext.data.Annotated;
 import subtext.data.Dataset;
 import subtext.data.SequenceBuilder;
+import subtext.data.View;
 import subtext.model.LlamaConfig;
 import subtext.run.Seeds;
 import subtext.train.EarlyStopping;
@@ -116,7 +117,7 @@ final class Baselines {
     }
 
     private List<Annotated> rawCorpus() {
-        return material.corpus().stream().map(Annotated::raw).toList();
+        return View.map(material.corpus(), Annotated::raw);
     }
 
     private SequenceBuilder builder(String name) {

@@ -41,17 +41,17 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     public record Quartiles(double low, double median, double high) {}
 
     /**
-     * Health of the draws of an E-step or of an evaluation.
+     * Health of the draws of an E-step or of an evaluation; quartiles, medians, cut-off, unfinished and distinct ones of its first 16,384 chunks.
      *
      * @param essShare quartiles over chunks of ESS/K
      * @param essShareMean mean over chunks of ESS/K
-     * @param spread mean over chunks of the standard deviation of log w, nats
+     * @param spread median over chunks of the standard deviation of log w, nats
      * @param cutOff share of the draws that hit the length limit
      * @param noneFinished share of the chunks with no finished draw
-     * @param length mean tokens of a finished thought
+     * @param length median tokens of a finished thought
      * @param distinct3 distinct 3-grams over all 3-grams of the finished thoughts
      * @param thoughtCorrect share of the draws that are the true thought; empty where the truth is not known
-     * @param selectedCorrect share of the chunks whose selected thought is the true one; empty where not known or nothing selected
+     * @param selectedCorrect share of the chunks whose selected thought is the true one; empty where the truth is not known
      * @param tokens tokens drawn and scored
      * @param tokensPerSecond of them
      */

@@ -23,6 +23,7 @@ import subtext.model.LlamaConfig;
 import subtext.report.HtmlReport;
 import subtext.report.RunView;
 import subtext.report.TensorBoard;
+import subtext.run.Beginning;
 import subtext.run.MetricsLog;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
@@ -32,6 +33,8 @@ import subtext.run.StopSignal;
 
 /** A whole run from its settings: opens the device and the folder, makes the documents, runs the method for every seed, reports. */
 public final class EmRun {
+    private static final String COMMAND = "em";
+
     private EmRun() {}
 
     /**
@@ -47,6 +50,9 @@ public final class EmRun {
     public static EmReport start(EmSettings settings, Consumer<EmEvent> listener) {
         long from = System.nanoTime();
         RunConfig config = settings.config();
+        if (settings.resume()) {
+            RunDirectory.requireCommand(settings.run(), COMMAND);
+        }
         EmPlan plan = EmPlan.of(config);
         if (config.seeds().isEmpty()
                 || config.seeds().stream().distinct().count() < config.seeds().size()) {
@@ -70,11 +76,15 @@ public final class EmRun {
                             first.bytes() + RunPlan.drawn(plan, volume),
                             RunPlan.disk(plan, sizes, volume))
                     .requireFit(settings.run());
-            try (RunDirectory directory =
-                            RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device));
+            try (RunDirectory directory = RunDirectory.open(
+                            settings.run(),
+                            settings.resume(),
+                            new Beginning(COMMAND, config, Inputs.of(config)),
+                            Provenance.of(device));
                     MetricsLog log = MetricsLog.open(directory.metrics());
                     TensorBoard board = new TensorBoard(directory.root())) {
                 Metrics metrics = new Metrics(directory, log, listener.andThen(board));
+                notices.addAll(directory.notices());
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 Provenance.inexact(device).ifPresent(line -> metrics.accept(new EmEvent.Notice(line)));
                 List<EmReport.Seed> seeds = new ArrayList<>();

@@ -14,9 +14,9 @@ import subtext.bindings.EngineException;
 import subtext.data.Annotated;
 import subtext.data.BatchLoader;
 import subtext.data.Dataset;
-import subtext.data.Document;
 import subtext.data.Leakage;
 import subtext.data.SequenceBuilder;
+import subtext.data.View;
 import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Warning;
@@ -53,7 +53,7 @@ public final class ExpectationMaximisation {
     private final Consumer<EmEvent> listener;
     private final StopSignal stop;
     private final NeuralModel model;
-    private final List<Question> corpus;
+    private final Questions corpus;
     private final Measurement measurement;
     private final List<EmReport.Raised> warnings = new ArrayList<>();
 
@@ -66,9 +66,10 @@ public final class ExpectationMaximisation {
         this.listener = builder.listener;
         this.stop = builder.stop;
         this.model = network.model(material.tokenizer().controls(), plan.maxThought());
-        this.corpus = questions(material.corpus());
-        this.measurement =
-                new Measurement(material, questions(material.heldOut()), plan.evaluation(), seeds.evaluation());
+        int positions = network.llama().config().context();
+        this.corpus = Questions.of(material.corpus(), plan, positions);
+        this.measurement = new Measurement(
+                material, Questions.of(material.heldOut(), plan, positions), plan.evaluation(), seeds.evaluation());
     }
 
     /** Collects what a run needs; all but the listener and the stop signal must be given. */
@@ -192,7 +193,8 @@ public final class ExpectationMaximisation {
             stop.check("after iteration " + i);
             listener.accept(new EmEvent.IterationFinished(seeds.seed(), iteration));
             if (i > 0) {
-                EStepHealth health = measurement.health(corpus, records(i), plan.weighting());
+                EStepHealth health = measurement.health(corpus, firstRecords(i), plan.weighting());
+                Diagnosis.ofLogProbMismatch(mismatch(stage)).ifPresent(found -> raise(iteration.iteration(), found));
                 for (Warning warning : Diagnosis.ofEStep(health, firstHealth, plan.warnings())) {
                     raise(i, warning);
                 }
@@ -283,8 +285,8 @@ public final class ExpectationMaximisation {
             drawn = Optional.of(measurement.draws(corpus, records, plan.weighting(), eSeconds));
             stage.writeShown(shown(i, records));
             documents = plan.weightedLoss()
-                    ? MStep.weighted(material.corpus(), records, plan.weighting())
-                    : MStep.chosen(material.corpus(), records);
+                    ? MStep.weighted(corpus, records, plan.weighting())
+                    : MStep.chosen(corpus, records);
             start = plan.restart() == Restart.CARRY ? last.weights() : initial;
         }
         SequenceBuilder builder =
@@ -333,9 +335,12 @@ public final class ExpectationMaximisation {
             return done.get();
         }
         String name = "iteration " + i + ", fold " + fold;
-        List<Annotated> others = documents.stream()
-                .filter(annotated -> fold(annotated.document().id()) != fold)
-                .toList();
+        int variants = documents.size() / material.corpus().size(); // K under a weighted loss
+        List<Annotated> others = View.pick(
+                documents,
+                IntStream.range(0, documents.size())
+                        .filter(d -> fold(material.corpus().get(d / variants).id()) != fold)
+                        .toArray());
         if (others.isEmpty()) {
             throw new EngineException.InvalidConfig("em.folds: the " + plan.folds()
                     + " folds leave nothing to train fold " + fold + " on; take fewer folds or more documents");
@@ -437,12 +442,15 @@ public final class ExpectationMaximisation {
         }
         listener.accept(new EmEvent.StageStarted(seeds.seed(), "iteration " + i + ": E-step", "parts", present, parts));
         boolean loaded = false;
-        List<LatentRecord> records = new ArrayList<>();
+        LatentRecords records = new LatentRecords();
         for (int p = 0; p < parts; p++) {
-            List<Question> questions = corpus.subList(p * plan.part(), Math.min(corpus.size(), (p + 1) * plan.part()));
+            List<Question> questions =
+                    List.copyOf(corpus.subList(p * plan.part(), (int) Math.min(corpus.size(), (p + 1L) * plan.part())));
+            Path file = part(stage, p);
             List<LatentRecord> drawn;
-            if (Files.exists(part(stage, p))) {
-                drawn = LatentPart.read(part(stage, p), source);
+            if (Files.exists(file)) {
+                drawn = LatentPart.read(file, source);
+                requireAbout(questions, drawn, file);
             } else {
                 if (!loaded) {
                     network.llama().upload(proposers.weights().getFirst());
@@ -456,32 +464,62 @@ public final class ExpectationMaximisation {
                             "E-step of iteration " + i + ", part " + (p + 1) + " of " + parts + ": " + e.getMessage());
                 }
                 double seconds = (System.nanoTime() - from) * 1e-9;
-                if (p == 0) {
-                    checkSampler(i, questions, drawn, proposers);
-                }
-                LatentPart.write(part(stage, p), source, seconds, drawn);
+                LatentPart.write(file, source, seconds, mismatch(i, questions, drawn, proposers), drawn);
                 listener.accept(progress(i, p, parts, questions, drawn, seconds));
                 stop.check("after part " + (p + 1) + " of " + parts + " of the E-step of iteration " + i);
             }
-            records.addAll(drawn);
+            records.add(drawn, LatentPart.open(file, source));
         }
         return records;
     }
 
-    /** Scores some draws behind the prompt they were drawn from: sampler and scorer must agree to the bit. */
-    private void checkSampler(int i, List<Question> questions, List<LatentRecord> drawn, Proposers proposers) {
-        int some = Math.min(questions.size(), Math.max(1, corpus.size() / CHECKED));
+    /** A part that was there must be about the chunks that the corpus has in its place. */
+    private static void requireAbout(List<Question> questions, List<LatentRecord> records, Path file) {
+        for (int q = 0; q < Math.max(questions.size(), records.size()); q++) {
+            String asked = q < questions.size()
+                    ? "chunk " + questions.get(q).chunk() + " of "
+                            + questions.get(q).document()
+                    : "nothing";
+            String found = q < records.size()
+                    ? "chunk " + records.get(q).chunk() + " of "
+                            + records.get(q).document()
+                    : "nothing";
+            if (!asked.equals(found)) {
+                throw new EngineException.CorruptFile(file + ": line " + (q + 2) + " is about " + found
+                        + ", the corpus has " + asked
+                        + " there: it is not the corpus that the run began with; put that back, or begin a new run");
+            }
+        }
+    }
+
+    /**
+     * The largest difference between sampler and scorer, nats, in some draws that are scored again behind the prompt they were drawn from.
+     *
+     * @throws EngineException.Inexact if there is one on a device whose log-probabilities are said to be exact
+     */
+    private double mismatch(int i, List<Question> questions, List<LatentRecord> drawn, Proposers proposers) {
+        int some = Math.max(1, questions.size() / CHECKED);
         // those that the loaded model drew: all, or the last fold's
         int[] places = IntStream.range(0, questions.size())
                 .filter(q ->
                         proposers.weights().size() == 1 || fold(questions.get(q).document()) == plan.folds() - 1)
                 .limit(some)
                 .toArray();
-        if (places.length > 0) {
-            Diagnosis.ofLogProbMismatch(model.largestMismatch(
-                            IntStream.of(places).mapToObj(questions::get).toList(),
-                            IntStream.of(places).mapToObj(drawn::get).toList()))
-                    .ifPresent(warning -> raise(i, warning));
+        double mismatch = model.largestMismatch(
+                IntStream.of(places).mapToObj(questions::get).toList(),
+                IntStream.of(places).mapToObj(drawn::get).toList());
+        if (network.exact()) {
+            requireAgreement(i, mismatch);
+        }
+        return mismatch;
+    }
+
+    /** @param mismatch between sampler and scorer, nats; NaN is one too */
+    static void requireAgreement(int i, double mismatch) {
+        if (mismatch != 0) {
+            throw new EngineException.Inexact("E-step of iteration " + i + ": sampler and scorer differ by " + mismatch
+                    + " nats about the same tokens, so weights would compare two models; nothing of this part is saved; run"
+                    + " `doctor`, and report the device and library");
         }
     }
 
@@ -503,9 +541,10 @@ public final class ExpectationMaximisation {
                 seeds.seed(), i, part, parts, drawn.size(), ess / drawn.size(), elbo / drawn.size(), tokens / seconds);
     }
 
-    private List<LatentRecord> records(int i) throws IOException {
+    /** The records of an E-step that its health is taken of. */
+    private List<LatentRecord> firstRecords(int i) throws IOException {
         List<LatentRecord> records = new ArrayList<>();
-        for (int p = 0; p < parts(); p++) {
+        for (int p = 0; p < parts() && records.size() < Measurement.LOOKED_AT; p++) {
             records.addAll(LatentPart.read(part(iterationFolder(i), p), null));
         }
         return records;
@@ -517,6 +556,14 @@ public final class ExpectationMaximisation {
             seconds += LatentPart.seconds(part(stage, p));
         }
         return seconds;
+    }
+
+    private double mismatch(StageFolder stage) throws IOException {
+        double mismatch = 0;
+        for (int p = 0; p < parts(); p++) {
+            mismatch = Math.max(mismatch, LatentPart.mismatch(part(stage, p)));
+        }
+        return mismatch;
     }
 
     private int parts() {
@@ -686,23 +733,5 @@ public final class ExpectationMaximisation {
 
     private StageFolder iterationFolder(int i) {
         return new StageFolder(RunDirectory.iteration(folder, i));
-    }
-
-    /** One question for every chunk that takes a thought. */
-    private List<Question> questions(List<Document> documents) {
-        return questions(documents, plan, network.llama().config().context());
-    }
-
-    /** The chunks to explain, their contexts cut to fit. */
-    static List<Question> questions(List<Document> documents, EmPlan plan, int context) {
-        List<Question> questions = new ArrayList<>();
-        for (Document document : documents) {
-            for (int c = 0; c < document.chunks().size(); c++) {
-                if (document.chunks().get(c).latent()) {
-                    questions.add(Question.of(document, c, plan.contextChunks()).fitted(context, plan.maxThought()));
-                }
-            }
-        }
-        return questions;
     }
 }

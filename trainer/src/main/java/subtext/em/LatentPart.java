@@ -1,12 +1,17 @@
 package subtext.em;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
+import java.util.zip.CRC32C;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
 import subtext.io.JsonProblem;
@@ -25,7 +30,21 @@ public final class LatentPart {
     private static final String FORMAT = "subtext-latents-2";
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
-    private LatentPart() {}
+    private static final String CURE = "; delete the file to draw it again";
+
+    private final Path file;
+
+    /** Where each record's line begins, and the end of the file. */
+    private final int[] starts;
+
+    /** CRC-32C of each record's line. */
+    private final int[] checksums;
+
+    private LatentPart(Path file, int[] starts, int[] checksums) {
+        this.file = file;
+        this.starts = starts;
+        this.checksums = checksums;
+    }
 
     /**
      * {@return the name of a part's file, such as {@code part-00017.jsonl}}
@@ -42,16 +61,19 @@ public final class LatentPart {
      * @param file replaced if it is there
      * @param source what the part is a function of, such as the digest of the proposing model and the plan
      * @param seconds time it took, told to people
+     * @param mismatch largest difference found between sampler and scorer, nats; 0 on a device whose log-probabilities are exact
      * @param records one for each chunk, in the order of the lines
      * @throws IOException if it cannot be written; what was there before is then as it was
      */
-    public static void write(Path file, String source, double seconds, List<LatentRecord> records) throws IOException {
+    public static void write(Path file, String source, double seconds, double mismatch, List<LatentRecord> records)
+            throws IOException {
         Map<String, Object> header = new LinkedHashMap<>();
         header.put("format", FORMAT);
         header.put("sha256", SelfDigest.EMPTY);
         header.put("source", source);
         header.put("records", records.size());
         header.put("seconds", seconds);
+        header.put("mismatch", mismatch);
         StringBuilder text = new StringBuilder(JSON.writeValueAsString(header)).append('\n');
         for (LatentRecord record : records) {
             text.append(JSON.writeValueAsString(tree(record))).append('\n');
@@ -69,28 +91,97 @@ public final class LatentPart {
      * @throws IOException if it cannot be read
      */
     public static List<LatentRecord> read(Path file, String source) throws IOException {
-        String cure = "; delete the file to draw it again";
-        String text = SelfDigest.open(Files.readAllBytes(file), file, cure);
-        int end = text.indexOf('\n');
+        byte[] bytes = Files.readAllBytes(file);
+        LatentPart part = whole(file, source, bytes);
+        List<LatentRecord> records = new ArrayList<>();
+        for (int i = 0; i < part.size(); i++) {
+            records.add(part.parsed(i, bytes, part.starts[i]));
+        }
+        return records;
+    }
+
+    /**
+     * Reads a part once through and keeps where its records stand, 8 bytes of each.
+     *
+     * @param file one that {@link #write} wrote
+     * @param source what the part must have been made from; {@code null} to take any
+     * @return the part, found whole
+     * @throws EngineException.CorruptFile if the file is damaged or of another source
+     * @throws IOException if it cannot be read
+     */
+    static LatentPart open(Path file, String source) throws IOException {
+        return whole(file, source, Files.readAllBytes(file));
+    }
+
+    private static LatentPart whole(Path file, String source, byte[] bytes) throws IOException {
+        SelfDigest.check(bytes, file, CURE);
+        int[] starts = IntStream.concat(
+                        IntStream.range(0, bytes.length)
+                                .filter(i -> bytes[i] == '\n')
+                                .map(i -> i + 1),
+                        IntStream.of(bytes.length))
+                .distinct()
+                .toArray();
+        JsonNode header;
         try {
-            JsonNode header = JSON.readTree(text.substring(0, Math.max(0, end)));
-            if (!header.path("format").asString("").equals(FORMAT)) {
-                throw new EngineException.CorruptFile(file + ": line 1: expected format " + FORMAT + cure);
-            }
-            String body = text.substring(end + 1);
-            if (source != null && !header.path("source").asString("").equals(source)) {
-                throw new EngineException.CorruptFile(file + ": drawn from "
-                        + header.path("source").asString("") + ", this run needs " + source + cure);
-            }
-            List<LatentRecord> records = new ArrayList<>();
-            for (String line : body.split("\n")) {
-                if (!line.isEmpty()) {
-                    records.add(record(JSON.readTree(line)));
-                }
-            }
-            return records;
+            header = JSON.readTree(bytes, 0, starts[0]);
         } catch (JacksonException e) {
-            throw new EngineException.CorruptFile(file + ": not JSON lines: " + JsonProblem.inLine(e), e);
+            throw new EngineException.CorruptFile(file + ": line 1: not JSON: " + JsonProblem.inLine(e), e);
+        }
+        if (!header.path("format").asString("").equals(FORMAT)) {
+            throw new EngineException.CorruptFile(file + ": line 1: expected format " + FORMAT + CURE);
+        }
+        if (source != null && !header.path("source").asString("").equals(source)) {
+            throw new EngineException.CorruptFile(
+                    file + ": drawn from " + header.path("source").asString("") + ", this run needs " + source + CURE);
+        }
+        int[] checksums = new int[starts.length - 1];
+        for (int i = 0; i < checksums.length; i++) {
+            checksums[i] = checksum(bytes, starts[i], starts[i + 1] - starts[i]);
+        }
+        return new LatentPart(file, starts, checksums);
+    }
+
+    private static int checksum(byte[] bytes, int from, int length) {
+        CRC32C crc = new CRC32C();
+        crc.update(bytes, from, length);
+        return (int) crc.getValue();
+    }
+
+    @Override
+    public String toString() {
+        return file.toString();
+    }
+
+    /** Number of records. */
+    int size() {
+        return checksums.length;
+    }
+
+    /**
+     * One record, read from the file again.
+     *
+     * @throws EngineException.CorruptFile if its line is not the one that was found
+     * @throws IOException if it cannot be read
+     */
+    LatentRecord record(int i) throws IOException {
+        ByteBuffer line = ByteBuffer.allocate(starts[i + 1] - starts[i]);
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            while (line.hasRemaining() && channel.read(line, (long) starts[i] + line.position()) >= 0) {}
+        }
+        if (line.hasRemaining() || checksum(line.array(), 0, line.capacity()) != checksums[i]) {
+            throw new EngineException.CorruptFile(file + ": line " + (i + 2)
+                    + ": changed since it was read first; resume the run to have it drawn again");
+        }
+        return parsed(i, line.array(), 0);
+    }
+
+    private LatentRecord parsed(int i, byte[] bytes, int from) {
+        try {
+            return record(JSON.readTree(bytes, from, starts[i + 1] - starts[i]));
+        } catch (JacksonException e) {
+            throw new EngineException.CorruptFile(
+                    file + ": line " + (i + 2) + ": not JSON: " + JsonProblem.inLine(e), e);
         }
     }
 
@@ -101,8 +192,17 @@ public final class LatentPart {
      * @throws IOException if it cannot be read
      */
     public static double seconds(Path file) throws IOException {
+        return header(file, "seconds");
+    }
+
+    /** The largest difference between sampler and scorer that was found in a part; 0 if its header does not say. The digest is not checked. */
+    static double mismatch(Path file) throws IOException {
+        return header(file, "mismatch");
+    }
+
+    private static double header(Path file, String name) throws IOException {
         try (var lines = Files.lines(file)) {
-            return JSON.readTree(lines.findFirst().orElse("{}")).path("seconds").asDouble(0);
+            return number(JSON.readTree(lines.findFirst().orElse("{}")).path(name));
         }
     }
 

@@ -78,13 +78,13 @@ public record Material(
         heldOut = View.copyOf(heldOut);
     }
 
-    /** Bytes of Java's heap that the documents take, about; those of a prepared corpus stay on the disk, only their order is held. */
+    /** Bytes of Java's heap that the documents take, about; of a prepared corpus, which stays on the disk, their order and the numbers of their questions. */
     long bytes() {
         long tokens = 0;
         long objects = 0;
         for (List<Document> part : List.of(corpus, development, heldOut)) {
             if (part instanceof View<Document>) {
-                tokens += part.size();
+                tokens += 2L * part.size();
                 continue;
             }
             for (Document document : part) {

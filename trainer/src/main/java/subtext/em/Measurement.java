@@ -30,6 +30,11 @@ final class Measurement {
     private static final int BATCH = 2048;
     /** Held-out chunks for which thoughts are drawn from the prior too: a mean over some hundreds is enough to see a gap. */
     static final int PRIOR_CHUNKS = 512;
+    /**
+     * Chunks whose draws are looked at for the health of an E-step, from the first: documents are shuffled, and of a long corpus these tell as much as
+     * all and fit in memory.
+     */
+    static final int LOOKED_AT = 1 << 14;
 
     private final Material material;
     private final List<Question> questions;
@@ -37,12 +42,12 @@ final class Measurement {
     private final long key;
 
     /**
-     * @param questions about the held-out documents
+     * @param questions about the held-out documents; kept, not to be changed
      * @param key of the draws and resamples
      */
     Measurement(Material material, List<Question> questions, RunConfig.Evaluation plan, long key) {
         this.material = material;
-        this.questions = List.copyOf(questions);
+        this.questions = questions;
         this.plan = plan;
         this.key = key;
     }
@@ -53,7 +58,8 @@ final class Measurement {
         EStep draws = new EStep(plan.elboSamples(), new Selection.Resample(), Weighting.JOINT, key);
         List<LatentRecord> records = new ArrayList<>();
         for (int at = 0; at < questions.size(); at += BATCH) {
-            records.addAll(draws.explain(model, questions.subList(at, Math.min(questions.size(), at + BATCH))));
+            records.addAll(draws.explain(
+                    model, List.copyOf(questions.subList(at, Math.min(questions.size(), at + BATCH)))));
         }
         double seconds = (System.nanoTime() - from) * 1e-9;
         List<Elbo.Weighed> weighed = new ArrayList<>();
@@ -137,7 +143,6 @@ final class Measurement {
         long tokens = 0;
         long draws = 0;
         long right = 0;
-        long selected = 0;
         long selectedRight = 0;
         double ess = 0;
         for (int i = 0; i < records.size(); i++) {
@@ -145,7 +150,6 @@ final class Measurement {
             tokens += tokens(asked.get(i), record);
             ess += weighting.of(record.samples()).ess() / record.samples().size();
             draws += record.samples().size();
-            selected += record.chosen() >= 0 ? 1 : 0;
             if (material.truth().isPresent()) {
                 Material.Truth truth = material.truth().get();
                 for (int k = 0; k < record.samples().size(); k++) {
@@ -175,12 +179,13 @@ final class Measurement {
                 seconds > 0 ? tokens / seconds : 0);
     }
 
-    /** The draws as the diagnosis wants them. */
+    /** The first {@link #LOOKED_AT} draws as the diagnosis wants them. */
     EStepHealth health(List<Question> asked, List<LatentRecord> records, Weighting weighting) {
         ControlTokens control = material.tokenizer().controls();
         List<EStepHealth.Drawn> drawn = new ArrayList<>();
-        for (int i = 0; i < records.size(); i++) {
-            List<Sample> samples = records.get(i).samples().stream()
+        for (int i = 0; i < Math.min(LOOKED_AT, records.size()); i++) {
+            LatentRecord record = records.get(i);
+            List<Sample> samples = record.samples().stream()
                     .map(sample -> new Sample(
                             sample.finished()
                                     ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
@@ -189,10 +194,7 @@ final class Measurement {
                             sample.finished()))
                     .toList();
             drawn.add(new EStepHealth.Drawn(
-                    asked.get(i).text(),
-                    samples,
-                    weighting.of(records.get(i).samples()),
-                    records.get(i).chosen()));
+                    asked.get(i).text(), samples, weighting.of(record.samples()), record.chosen()));
         }
         return EStepHealth.of(drawn);
     }

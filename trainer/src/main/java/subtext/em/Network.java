@@ -83,6 +83,11 @@ public final class Network implements AutoCloseable {
         return llama;
     }
 
+    /** Whether sampler, scorer and trainer agree in every bit on its device. */
+    boolean exact() {
+        return llama.device().exact();
+    }
+
     /**
      * {@return a trainer on the model that saves and stops when asked to}
      *

@@ -1,5 +1,6 @@
 package subtext.em;
 
+import subtext.bindings.EngineException;
 import subtext.data.Document;
 import subtext.text.Tokens;
 
@@ -33,14 +34,10 @@ public record Question(String document, int chunk, Tokens context, Tokens text) 
      *
      * @param positions of the model's context
      * @param maxThought most tokens of a thought, its closing marker included
-     * @throws subtext.bindings.EngineException.InvalidConfig if there is no room for a token of text
+     * @throws EngineException.InvalidConfig if there is no room for a token of text
      */
     public Question fitted(int positions, int maxThought) {
-        int room = positions - maxThought - MARKERS;
-        if (room < 1) {
-            throw new subtext.bindings.EngineException.InvalidConfig("em.maxThought: a context of " + positions
-                    + " positions has no room for text beside thoughts of " + maxThought + " tokens");
-        }
+        int room = room(positions, maxThought);
         if (context.size() + text.size() <= room) {
             return this;
         }
@@ -50,6 +47,16 @@ public record Question(String document, int chunk, Tokens context, Tokens text) 
                 chunk,
                 context.slice(context.size() - Math.min(context.size(), room - kept), context.size()),
                 text.slice(0, kept));
+    }
+
+    /** Tokens of context and text that fit beside a thought. */
+    static int room(int positions, int maxThought) {
+        int room = positions - maxThought - MARKERS;
+        if (room < 1) {
+            throw new EngineException.InvalidConfig("em.maxThought: a context of " + positions
+                    + " positions has no room for text beside thoughts of " + maxThought + " tokens");
+        }
+        return room;
     }
 
     /** Markers of the longer prompt, the posterior one, less the position that the last drawn token does not take. */

@@ -11,6 +11,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToDoubleFunction;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import subtext.bindings.Backend;
 import subtext.bindings.DType;
@@ -72,6 +74,9 @@ public record RunPlan(
 
         private static final double EXPANSION = 2.3;
 
+        /** Documents, or chunks, that a plan looks at for their length, at most. */
+        private static final int COUNTED = 20_000;
+
         static Volume assumed(subtext.run.RunConfig.Corpus c, EmPlan plan) {
             double thought = Math.min(plan.maxThought(), EXPANSION * CHUNK);
             double chunks = c.rawTokens() / CHUNK;
@@ -96,7 +101,7 @@ public record RunPlan(
         }
 
         static Volume counted(Material material, EmPlan plan, int context) {
-            List<Question> questions = ExpectationMaximisation.questions(material.corpus(), plan, context);
+            Questions questions = Questions.of(material.corpus(), plan, context);
             SequenceBuilder builder = new SequenceBuilder(material.tokenizer().controls(), 0, plan.priorShare());
             double thought = material.warmStart().stream()
                     .flatMap(document -> document.thoughts().stream())
@@ -105,29 +110,30 @@ public record RunPlan(
                     .mapToInt(Tokens::size)
                     .average()
                     .orElse(Math.min(plan.maxThought(), EXPANSION * CHUNK));
-            double raw = material.corpus().stream()
-                    .mapToInt(document ->
-                            builder.build(Annotated.raw(document), 0).rows())
-                    .average()
-                    .orElse(1);
-            double with = material.warmStart().stream()
-                    .mapToInt(document -> builder.build(document, 0).rows())
-                    .average()
-                    .orElse(raw);
+            double raw = mean(
+                    material.corpus(),
+                    document -> builder.build(Annotated.raw(document), 0).rows());
+            double with = mean(
+                    material.warmStart(), document -> builder.build(document, 0).rows());
             return new Volume(
                     material.warmStart().size(),
                     material.corpus().size(),
                     questions.size(),
-                    questions.stream().mapToInt(q -> q.text().size()).average().orElse(0),
-                    questions.stream()
-                            .mapToInt(q -> q.context().size())
-                            .average()
-                            .orElse(0),
+                    mean(questions, question -> question.text().size()),
+                    mean(questions, question -> question.context().size()),
                     thought,
-                    ExpectationMaximisation.questions(material.heldOut(), plan, context)
-                            .size(),
+                    Questions.of(material.heldOut(), plan, context).size(),
                     Math.min(1, raw / with),
                     "");
+        }
+
+        /** The mean of a figure over a list, or over some of a long one, which may lie on disk; 1 of nothing. */
+        static <T> double mean(List<T> list, ToDoubleFunction<T> figure) {
+            int some = Math.min(list.size(), COUNTED);
+            return IntStream.range(0, some)
+                    .mapToDouble(i -> figure.applyAsDouble(list.get((int) ((long) i * list.size() / some))))
+                    .average()
+                    .orElse(1);
         }
     }
 
@@ -190,8 +196,8 @@ public record RunPlan(
     /** Heap beside the documents: weights go between device and disk a piece at a time. */
     private static final long HEAP_FLOOR = 96L << 20;
 
-    /** Bytes of a drawn thought beside its tokens: its scores, and Java's objects, about. */
-    private static final int PER_THOUGHT = 150;
+    /** Bytes of a token of a thought in the part of an E-step that is being drawn: itself, and the text it is written as, several times over. */
+    private static final int PER_TOKEN_AT_HAND = 28;
 
     /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
     public static final long BESIDE = 64L << 20;
@@ -375,11 +381,20 @@ public record RunPlan(
         return parameters * (trainings * (4 + 12L * plan.training().keep()) + 12) + (long) (tokens * 6);
     }
 
-    /** Bytes of Java's heap that an E-step's thoughts with their scores take until the M-step has chosen among them, about. */
+    /**
+     * Bytes of Java's heap that an E-step's thoughts with their scores take until the M-step is over, about: the part being drawn, the first ones, which
+     * are held, and of all others their places in the files.
+     */
     static long drawn(EmPlan plan, Volume volume) {
-        return plan.iterations() == 0
-                ? 0
-                : (long) (volume.chunks() * plan.samples() * (Integer.BYTES * volume.thought() + PER_THOUGHT));
+        if (plan.iterations() == 0) {
+            return 0;
+        }
+        double thoughts = volume.chunks() * plan.samples();
+        double all = thoughts * (Integer.BYTES * volume.thought() + LatentRecords.PER_THOUGHT);
+        double part = Math.min(volume.chunks(), plan.part())
+                * (plan.samples() * (PER_TOKEN_AT_HAND * volume.thought() + LatentRecords.PER_THOUGHT)
+                        + Integer.BYTES * (volume.context() + volume.text()));
+        return (long) (part + Math.min(all, LatentRecords.HELD + LatentRecords.PER_PLACE * volume.chunks()));
     }
 
     /** Bytes of files in a folder; 0 if it is not there. */

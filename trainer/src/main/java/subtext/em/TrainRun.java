@@ -2,13 +2,15 @@ package subtext.em;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import subtext.bindings.Device;
 import subtext.bindings.EngineException;
 import subtext.data.Annotated;
@@ -24,6 +26,7 @@ import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.model.WeightPieces;
 import subtext.random.Philox;
+import subtext.run.Beginning;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
@@ -41,15 +44,32 @@ import tools.jackson.databind.json.JsonMapper;
 public final class TrainRun {
     private static final JsonMapper JSON = JsonMapper.builder().build();
 
-    /** Documents that a plan looks at for their length, at most. */
-    private static final int COUNTED = 5000;
-
     /** What to train on. */
     public enum On {
         /** The text, thoughts left out. */
         TEXT,
         /** The documents of the warm start with their thoughts. */
-        THOUGHTS
+        THOUGHTS;
+
+        private String command() {
+            return "train --on " + name().toLowerCase(Locale.ROOT);
+        }
+
+        /**
+         * {@return what an existing run is trained on}
+         *
+         * @param run its folder
+         * @throws EngineException.InvalidConfig if it is no training
+         * @throws EngineException.InvalidInput if there is no run
+         */
+        public static On of(Path run) {
+            String command = RunDirectory.storedCommand(run).orElse(TEXT.command());
+            return Stream.of(values())
+                    .filter(on -> on.command().equals(command))
+                    .findFirst()
+                    .orElseThrow(() -> new EngineException.InvalidConfig(
+                            "run: " + run + " was begun by '" + command + "'; resume it by that"));
+        }
     }
 
     /**
@@ -132,56 +152,58 @@ public final class TrainRun {
             SelfTest.require(device); // no weights and no thoughts by kernels that compute wrong
             LlamaConfig sizes = EmRun.sizes(config, origin, material);
             needs(settings, plan, device, sizes, material).requireFit(settings.run());
-            listener.accept(new EmEvent.RunStarted(
-                    settings.run(),
-                    settings.resume(),
-                    sizes.parameters(),
-                    device.info().toString()));
-            notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
-            Provenance.inexact(device).ifPresent(line -> listener.accept(new EmEvent.Notice(line)));
-            try (Network network = new Network(
-                    device,
-                    sizes,
-                    EmRun.type(config.device()),
-                    plan.training().microTokens(),
-                    plan.maxThought(),
-                    config.device().slots(),
-                    plan.samples(),
-                    config.device().recompute(),
-                    origin)) {
-                try (RunDirectory directory =
-                        RunDirectory.open(settings.run(), settings.resume(), config, Provenance.of(device))) {
-                    String name = "train-" + on.name().toLowerCase(java.util.Locale.ROOT);
-                    StageFolder stage =
-                            new StageFolder(directory.seed(seeds.seed()).resolve(name));
-                    Optional<Finished> found = stage.result(Finished.class);
-                    Finished done = found.isPresent()
-                            ? found.get()
-                            : train(
-                                    name,
-                                    on,
-                                    stage,
-                                    material,
-                                    plan,
-                                    seeds,
-                                    network,
-                                    origin.isPresent(),
-                                    settings.stop(),
-                                    listener);
-                    directory.finish();
-                    return new Report(
-                            directory.root().toString(),
-                            stage.model().toString(),
-                            done.digest(),
-                            seeds.seed(),
-                            done.steps(),
-                            done.loss(),
-                            done.before(),
-                            done.measured(),
-                            done.tokens(),
-                            done.seconds(),
-                            (System.nanoTime() - from) * 1e-9);
-                }
+            try (RunDirectory directory = RunDirectory.open(
+                            settings.run(),
+                            settings.resume(),
+                            new Beginning(on.command(), config, Inputs.of(config)),
+                            Provenance.of(device));
+                    Network network = new Network(
+                            device,
+                            sizes,
+                            EmRun.type(config.device()),
+                            plan.training().microTokens(),
+                            plan.maxThought(),
+                            config.device().slots(),
+                            plan.samples(),
+                            config.device().recompute(),
+                            origin)) {
+                listener.accept(new EmEvent.RunStarted(
+                        directory.root(),
+                        directory.resumed(),
+                        sizes.parameters(),
+                        device.info().toString()));
+                notices.addAll(directory.notices());
+                Provenance.inexact(device).ifPresent(notices::add);
+                notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
+                String name = "train-" + on.name().toLowerCase(Locale.ROOT);
+                StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name));
+                Optional<Finished> found = stage.result(Finished.class);
+                Finished done = found.isPresent()
+                        ? found.get()
+                        : train(
+                                name,
+                                on,
+                                stage,
+                                material,
+                                plan,
+                                seeds,
+                                network,
+                                origin.isPresent(),
+                                settings.stop(),
+                                listener);
+                directory.finish();
+                return new Report(
+                        directory.root().toString(),
+                        stage.model().toString(),
+                        done.digest(),
+                        seeds.seed(),
+                        done.steps(),
+                        done.loss(),
+                        done.before(),
+                        done.measured(),
+                        done.tokens(),
+                        done.seconds(),
+                        (System.nanoTime() - from) * 1e-9);
             }
         } catch (IOException e) {
             throw new UncheckedIOException(settings.run() + ": " + e.getMessage(), e);
@@ -223,17 +245,11 @@ public final class TrainRun {
         return EmRun.needs(settings, plan, device, sizes, material.bytes(), RunPlan.disk(plan.training(), sizes));
     }
 
-    /** Tokens of a document in training, of some of them: a prepared corpus may have millions. */
+    /** Tokens of a document in training. */
     private static double meanRows(List<Annotated> documents, Material material, EmPlan plan) {
         SequenceBuilder builder = new SequenceBuilder(material.tokenizer().controls(), 0, plan.priorShare());
-        return IntStream.range(0, Math.min(documents.size(), COUNTED))
-                .map(i -> builder.build(
-                                documents.get(
-                                        (int) ((long) i * documents.size() / Math.min(documents.size(), COUNTED))),
-                                0)
-                        .rows())
-                .average()
-                .orElse(1);
+        return RunPlan.Volume.mean(
+                documents, document -> builder.build(document, 0).rows());
     }
 
     private static Seeds seeds(RunConfig config) {
@@ -277,7 +293,7 @@ public final class TrainRun {
         NeuralModel model = network.model(material.tokenizer().controls(), plan.maxThought());
         Measurement measurement = new Measurement(
                 material,
-                ExpectationMaximisation.questions(material.heldOut(), plan, sizes.context()),
+                Questions.of(material.heldOut(), plan, sizes.context()),
                 plan.evaluation(),
                 seeds.evaluation());
         Optional<EmReport.Measured> before = Optional.empty();

@@ -12,7 +12,7 @@ import static subtext.evaluate.Warning.Kind.REPETITION;
 import static subtext.evaluate.Warning.Kind.TRUNCATION;
 import static subtext.evaluate.Warning.Kind.UNEXPLAINED;
 import static subtext.evaluate.Warning.Kind.WEIGHT_DEGENERACY;
-import static subtext.evaluate.Warning.Level.STOP;
+import static subtext.evaluate.Warning.Level.SERIOUS;
 import static subtext.evaluate.Warning.Level.WARN;
 
 import java.util.ArrayList;
@@ -37,7 +37,7 @@ public final class Diagnosis {
             warnings.add(new Warning(WEIGHT_DEGENERACY, WARN, now.essPerSample().median(), bounds.essShare()));
         }
         if (now.cutOff() > bounds.cutOffStop()) {
-            warnings.add(new Warning(TRUNCATION, STOP, now.cutOff(), bounds.cutOffStop()));
+            warnings.add(new Warning(TRUNCATION, SERIOUS, now.cutOff(), bounds.cutOffStop()));
         } else {
             above(warnings, new Warning(TRUNCATION, WARN, now.cutOff(), bounds.cutOff()));
         }
@@ -54,13 +54,13 @@ public final class Diagnosis {
     }
 
     /**
-     * Any difference between the sampler's and the scorer's log-probability of a token stops an exact run.
+     * Any difference between the sampler's and the scorer's log-probability is told; on a device that is exact the run has ended before.
      *
      * @param largestDifference absolute, nats; 0 on a device whose log-probabilities are exact
-     * @return a warning that stops the run, unless the difference is 0
+     * @return a serious warning, unless the difference is 0
      */
     public static Optional<Warning> ofLogProbMismatch(double largestDifference) {
-        return exceeding(new Warning(LOG_PROB_MISMATCH, STOP, largestDifference, 0));
+        return exceeding(new Warning(LOG_PROB_MISMATCH, SERIOUS, largestDifference, 0));
     }
 
     /**

@@ -6,17 +6,17 @@ import java.util.Locale;
  * Something about a run that its reader should know before believing it.
  *
  * @param kind what was looked at
- * @param level whether to go on
+ * @param level how much it matters
  * @param value what was found
  * @param threshold the bound it crossed
  */
 public record Warning(Kind kind, Level level, double value, double threshold) {
-    /** What a run should do about it. */
+    /** How much it matters. The run goes on in either case. */
     public enum Level {
-        /** Say so and go on. */
+        /** To be known when reading the figures. */
         WARN("warning"),
-        /** The figures mean nothing as they are: stop and look. */
-        STOP("serious warning");
+        /** The figures mean nothing as they are. */
+        SERIOUS("serious warning");
 
         private final String label;
 

@@ -318,8 +318,8 @@ public record RunView(
                     fired.computeIfAbsent(event.path("kind").asString(""), k -> new TreeSet<>())
                             .add(event.path("iteration").asInt());
                     warnings.add(seed + "iteration " + event.path("iteration").asInt() + ": "
-                            + (event.path("level").asString("").equals(Warning.Level.STOP.name())
-                                    ? Warning.Level.STOP.label() + ": "
+                            + (event.path("level").asString("").equals(Warning.Level.SERIOUS.name())
+                                    ? Warning.Level.SERIOUS.label() + ": "
                                     : "")
                             + event.path("line").asString());
                 }

@@ -11,6 +11,8 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import subtext.bindings.EngineException;
@@ -22,6 +24,7 @@ import subtext.train.Checkpoint;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -29,7 +32,7 @@ import tools.jackson.databind.node.ObjectNode;
  * there whole or not at all; to resume is to look at what is there.
  *
  * <pre>
- * run.json                                     configuration and provenance, with its own digest
+ * run.json                                     command, configuration, digests of inputs, and what computed it, with its own digest
  * metrics.jsonl                                what was measured, line by line, each with a checksum
  * metrics.csv  report.json  report.txt  DONE   of a finished run; DONE holds the digests of all of the above
  * lock                                         held while a process works here, and says by which
@@ -51,6 +54,10 @@ public final class RunDirectory implements AutoCloseable {
     private static final String REPORT = "report.json";
     private static final String TABLE = "report.txt";
     private static final String PAGE = "report.html";
+    /** What of the provenance may decide bits. */
+    private static final List<String> COMPUTING =
+            List.of("version", "commit", "librarySha256", "products", "exactLogProbabilities");
+
     private static final String[] STAGE = {"model", "result.json", "shown.json", "latents"};
     private static final String[] SEALED = {RUN, METRICS, CSV, REPORT, TABLE, PAGE, "tensorboard"};
     private static final JsonMapper JSON = JsonMapper.builder()
@@ -62,12 +69,14 @@ public final class RunDirectory implements AutoCloseable {
     private final FileChannel channel;
     private final FileLock lock;
     private final boolean resumed;
+    private final List<String> notices;
 
-    private RunDirectory(Path root, FileChannel channel, FileLock lock, boolean resumed) {
+    private RunDirectory(Path root, FileChannel channel, FileLock lock, boolean resumed, List<String> notices) {
         this.root = root;
         this.channel = channel;
         this.lock = lock;
         this.resumed = resumed;
+        this.notices = List.copyOf(notices);
     }
 
     /**
@@ -75,16 +84,16 @@ public final class RunDirectory implements AutoCloseable {
      *
      * @param root the folder; created if it is missing
      * @param resume whether an existing run is wanted
-     * @param config the run's settings; those of a resumed run must give the same results
-     * @param provenance what computed it, as JSON values by name
+     * @param beginning what it is begun with; a resumed run must have begun with the same
+     * @param provenance what computes it, as JSON values by name; a sitting by something else than the last is noted in {@code run.json}
      * @return the run, locked against other processes until it is closed
-     * @throws EngineException.InvalidConfig if there is a run and it was not to be resumed, or it was made with other settings
-     * @throws EngineException.InvalidInput if another process works there
+     * @throws EngineException.InvalidConfig if there is a run and it was not to be resumed, or it was begun with other settings or by another command
+     * @throws EngineException.InvalidInput if another process works there, or the inputs are not those that the run began with
      * @throws EngineException.CorruptFile if the stored settings are damaged
      * @throws IOException if the folder cannot be read or written
      */
-    public static RunDirectory open(
-            Path root, boolean resume, RunConfig config, java.util.Map<String, Object> provenance) throws IOException {
+    public static RunDirectory open(Path root, boolean resume, Beginning beginning, Map<String, Object> provenance)
+            throws IOException {
         boolean exists = Files.exists(root.resolve(RUN));
         if (exists && !resume) {
             throw new EngineException.InvalidConfig(
@@ -110,18 +119,24 @@ public final class RunDirectory implements AutoCloseable {
             channel.truncate(0);
             AtomicFiles.writeFully(channel, ByteBuffer.wrap((owner() + "\n").getBytes(StandardCharsets.UTF_8)));
             AtomicFiles.sweep(root);
+            List<String> notices = new ArrayList<>();
             if (exists) {
-                differ(storedConfig(root), config);
+                ObjectNode run = stored(root);
+                differ(config(root, run), beginning.config());
+                differ(root, run, beginning);
                 // from here on the run changes; its seal is put on again at the end
                 Files.deleteIfExists(root.resolve(DONE));
+                sit(root, run, JSON.valueToTree(provenance)).ifPresent(notices::add);
             } else {
                 ObjectNode tree = JSON.createObjectNode();
                 tree.put("sha256", SelfDigest.EMPTY);
-                tree.set("config", JSON.readTree(config.toJson()));
+                tree.put("command", beginning.command());
+                tree.set("config", JSON.readTree(beginning.config().toJson()));
+                tree.set("inputs", JSON.valueToTree(beginning.inputs()));
                 tree.set("provenance", JSON.valueToTree(provenance));
-                AtomicFiles.write(root.resolve(RUN), SelfDigest.seal(JSON.writeValueAsString(tree) + "\n"));
+                write(root, tree);
             }
-            return new RunDirectory(root, channel, lock, exists);
+            return new RunDirectory(root, channel, lock, exists, notices);
         } catch (IOException | RuntimeException | Error e) {
             channel.close(); // and with it goes the lock
             throw e;
@@ -150,6 +165,28 @@ public final class RunDirectory implements AutoCloseable {
         Manifest.write(root, DONE, SEALED);
     }
 
+    private static void write(Path root, ObjectNode run) throws IOException {
+        run.put("sha256", SelfDigest.EMPTY);
+        AtomicFiles.write(root.resolve(RUN), SelfDigest.seal(JSON.writeValueAsString(run) + "\n"));
+    }
+
+    /** Notes a sitting that other code computes than the last one, and says what has changed; empty if nothing has. */
+    private static Optional<String> sit(Path root, ObjectNode run, ObjectNode now) throws IOException {
+        ArrayNode sittings = run.withArray("sittings");
+        JsonNode last = sittings.isEmpty() ? run.path("provenance") : sittings.get(sittings.size() - 1);
+        List<String> changes = new ArrayList<>();
+        differences("", last, now, changes);
+        changes.removeIf(line -> COMPUTING.stream().noneMatch(name -> line.startsWith(name + " ")));
+        if (changes.isEmpty()) {
+            return Optional.empty();
+        }
+        sittings.add(now);
+        write(root, run);
+        return Optional.of(
+                "run: goes on by other code: " + String.join("; ", changes)
+                        + "; what is finished is kept, so the run's bits are no longer those of one sitting unless both compute alike");
+    }
+
     /**
      * {@return the configuration of an existing run}
      *
@@ -158,6 +195,42 @@ public final class RunDirectory implements AutoCloseable {
      * @throws EngineException.CorruptFile if it is not as it was written
      */
     public static RunConfig storedConfig(Path root) {
+        return config(root, stored(root));
+    }
+
+    /**
+     * {@return the command that began an existing run, such as {@code em}; empty if its {@code run.json} is of a build that did not say}
+     *
+     * @param root folder of the run
+     * @throws EngineException.InvalidInput if there is no {@code run.json} to be read
+     * @throws EngineException.CorruptFile if it is not as it was written
+     */
+    public static Optional<String> storedCommand(Path root) {
+        return Optional.of(stored(root).path("command").asString("")).filter(command -> !command.isEmpty());
+    }
+
+    /**
+     * Refuses to go on with a run that another command began; a folder without a run, and a run of a build that did not note the command, pass.
+     *
+     * @param root folder of the run
+     * @param command to go on by, such as {@code em}
+     * @throws EngineException.InvalidConfig naming the command that began it
+     * @throws EngineException.CorruptFile if {@code run.json} is not as it was written
+     */
+    public static void requireCommand(Path root, String command) {
+        if (started(root)) {
+            differ(root, storedCommand(root).orElse(command), command);
+        }
+    }
+
+    private static void differ(Path root, String before, String now) {
+        if (!before.equals(now)) {
+            throw new EngineException.InvalidConfig("run: " + root + " was begun by '" + before + "', not by '" + now
+                    + "'; resume it by that, or name another folder by --run");
+        }
+    }
+
+    private static ObjectNode stored(Path root) {
         Path file = root.resolve(RUN);
         byte[] bytes;
         try {
@@ -168,9 +241,17 @@ public final class RunDirectory implements AutoCloseable {
         }
         String text = SelfDigest.open(bytes, file, "; it was changed or damaged after the run began");
         try {
-            return RunConfig.fromJson(JSON.readTree(text).path("config").toString());
+            return (ObjectNode) JSON.readTree(text);
         } catch (JacksonException e) {
             throw new EngineException.CorruptFile(file + ": not JSON: " + JsonProblem.of(e), e);
+        }
+    }
+
+    private static RunConfig config(Path root, ObjectNode run) {
+        try {
+            return RunConfig.fromJson(run.path("config").toString());
+        } catch (JacksonException e) {
+            throw new EngineException.CorruptFile(root.resolve(RUN) + ": not JSON: " + JsonProblem.of(e), e);
         }
     }
 
@@ -252,6 +333,19 @@ public final class RunDirectory implements AutoCloseable {
         }
     }
 
+    /** Refuses another command and other inputs. A run of a build that did not note them is taken on trust. */
+    private static void differ(Path root, ObjectNode run, Beginning now) {
+        differ(root, run.path("command").asString(now.command()), now.command());
+        now.inputs().forEach((name, digest) -> {
+            String before = run.path("inputs").path(name).asString(digest);
+            if (!before.equals(digest)) {
+                throw new EngineException.InvalidInput(name + ": not what the run in " + root
+                        + " began with: SHA-256 of its files was " + before + ", is " + digest
+                        + "; put them back, or begin another run by --run");
+            }
+        });
+    }
+
     private static void differences(String key, JsonNode before, JsonNode now, List<String> into) {
         if (before.isObject()) {
             for (var entry : before.properties()) {
@@ -266,6 +360,11 @@ public final class RunDirectory implements AutoCloseable {
     /** {@return the folder that everything of the run is in} */
     public Path root() {
         return root;
+    }
+
+    /** {@return lines that a person should know about going on with the run; none of a new one} */
+    public List<String> notices() {
+        return notices;
     }
 
     /** {@return whether the run had been started before} */

@@ -43,6 +43,19 @@ public final class SelfDigest {
      * @throws EngineException.CorruptFile if a byte is not as written
      */
     public static String open(byte[] bytes, Object name, String cure) {
+        check(bytes, name, cure);
+        return new String(bytes, StandardCharsets.UTF_8);
+    }
+
+    /**
+     * Checks sealed bytes.
+     *
+     * @param bytes the whole file, unchanged
+     * @param name of the file, for the message
+     * @param cure what to do if it is damaged
+     * @throws EngineException.CorruptFile if a byte is not as written
+     */
+    public static void check(byte[] bytes, Object name, String cure) {
         // a damaged file need not be UTF-8: one character per byte until it is known to be whole
         Matcher field = FIELD.matcher(new String(bytes, StandardCharsets.ISO_8859_1));
         if (!field.find()) {
@@ -57,6 +70,5 @@ public final class SelfDigest {
             throw new EngineException.CorruptFile(
                     name + ": SHA-256 is " + found + ", the file says " + field.group(1) + cure);
         }
-        return new String(bytes, StandardCharsets.UTF_8);
     }
 }

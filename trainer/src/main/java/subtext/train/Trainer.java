@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 import subtext.bindings.EngineException;
 import subtext.data.BatchLoader;
@@ -99,7 +100,7 @@ public final class Trainer {
         CompletableFuture<Packed> ahead = load(loader, plan, state.cursor());
         while (state.step() < plan.steps() && !exhausted(state, stopping)) {
             long from = System.nanoTime();
-            Packed batch = ahead.join();
+            Packed batch = loaded(ahead);
             ahead = load(loader, plan, batch.next());
             state = step(plan, state, batch, saved, folder, from, listener);
             boolean measured = false;
@@ -265,6 +266,19 @@ public final class Trainer {
 
     /** A batch ready to be staged. */
     private record Packed(List<PackedBatch> micro, double weight, int rows, Cursor next) {}
+
+    /** What was wrong with the data is thrown here as it was met there. */
+    private static Packed loaded(CompletableFuture<Packed> ahead) {
+        try {
+            return ahead.join();
+        } catch (CompletionException e) {
+            switch (e.getCause()) {
+                case RuntimeException cause -> throw cause;
+                case Error cause -> throw cause;
+                case null, default -> throw e;
+            }
+        }
+    }
 
     private static CompletableFuture<Packed> load(BatchLoader loader, TrainPlan plan, Cursor from) {
         return CompletableFuture.supplyAsync(() -> {

@@ -30,7 +30,7 @@ class LatentPartTest {
     @Test
     void recordsComeBackToTheBit() throws IOException {
         Path file = folder.resolve(LatentPart.name(17));
-        LatentPart.write(file, "model x", 1.5, RECORDS);
+        LatentPart.write(file, "model x", 1.5, 0, RECORDS);
         assertThat(file).hasFileName("part-00017.jsonl");
         assertThat(LatentPart.read(file, "model x")).isEqualTo(RECORDS);
         assertThat(LatentPart.seconds(file)).isEqualTo(1.5);
@@ -40,7 +40,7 @@ class LatentPartTest {
     @Test
     void everyDamagedByteOfTheRecordsIsFound() throws IOException {
         Path file = folder.resolve("part-00000.jsonl");
-        LatentPart.write(file, "model x", 0, RECORDS);
+        LatentPart.write(file, "model x", 0, 0, RECORDS);
         byte[] whole = Files.readAllBytes(file);
         int body = new String(whole, java.nio.charset.StandardCharsets.UTF_8).indexOf('\n') + 1;
         for (int i = body; i < whole.length; i++) {
@@ -56,7 +56,7 @@ class LatentPartTest {
     @Test
     void aPartOfAnotherModelIsRefused() throws IOException {
         Path file = folder.resolve("part-00000.jsonl");
-        LatentPart.write(file, "model x", 0, RECORDS);
+        LatentPart.write(file, "model x", 0, 0, RECORDS);
         assertThatThrownBy(() -> LatentPart.read(file, "model y"))
                 .isInstanceOf(EngineException.CorruptFile.class)
                 .hasMessageContaining("delete the file to draw it again");

@@ -1,6 +1,7 @@
 package subtext.em;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
 import java.io.IOException;
@@ -93,6 +94,16 @@ class NonFiniteThoughtsTest {
                 assertThat(Files.exists(latents.resolve("part-00002.jsonl"))).isTrue();
             }
             System.out.println(said.size() + " places, the first: " + said.getFirst());
+        }
+    }
+
+    @Test
+    void aSamplerThatDisagreesWithTheScorerEndsAnExactRun() {
+        ExpectationMaximisation.requireAgreement(2, 0);
+        for (double mismatch : new double[] {Double.MIN_VALUE, 1e-9, Double.NaN}) {
+            assertThatThrownBy(() -> ExpectationMaximisation.requireAgreement(2, mismatch))
+                    .isInstanceOf(EngineException.Inexact.class)
+                    .hasMessageStartingWith("E-step of iteration 2: sampler and scorer differ by " + mismatch);
         }
     }
 }

@@ -58,18 +58,18 @@ class RunFaultTest {
         Path real = Files.createDirectory(folder.resolve("latents")).resolve("part-00000.jsonl");
         Path over = disk.over(real);
         disk.failAt(1 << 30, Fault.CRASH);
-        LatentPart.write(over, "model x", 1, records(1));
+        LatentPart.write(over, "model x", 1, 0, records(1));
         int operations = disk.operations();
         assertThat(operations).isGreaterThanOrEqualTo(5); // open, write, flush, rename, flush the folder
         disk.cut(Cut.DROPPED);
         assertThat(LatentPart.read(real, "model x")).isEqualTo(records(1));
         for (int n = 0; n < operations; n++) {
             for (Fault fault : List.of(Fault.NO_SPACE, Fault.HALF_THEN_NO_SPACE, Fault.IO_ERROR, Fault.SHORT_WRITE)) {
-                LatentPart.write(real, "model x", 1, records(1));
+                LatentPart.write(real, "model x", 1, 0, records(1));
                 disk.failAt(n, fault);
                 boolean failed = false;
                 try {
-                    LatentPart.write(over, "model x", 1, records(2));
+                    LatentPart.write(over, "model x", 1, 0, records(2));
                 } catch (IOException e) {
                     failed = true;
                     assertThat(e).isInstanceOf(FileSystemException.class);
@@ -81,10 +81,10 @@ class RunFaultTest {
             }
             for (Cut cut : Cut.values()) {
                 disk.cut(Cut.NOTHING_LOST);
-                LatentPart.write(real, "model x", 1, records(1));
+                LatentPart.write(real, "model x", 1, 0, records(1));
                 disk.failAt(n, Fault.CRASH);
                 try {
-                    LatentPart.write(over, "model x", 1, records(2));
+                    LatentPart.write(over, "model x", 1, 0, records(2));
                 } catch (Crash e) {
                     // as meant
                 }

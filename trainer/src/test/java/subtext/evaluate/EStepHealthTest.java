@@ -144,7 +144,7 @@ class EStepHealthTest {
                 .containsExactly(Warning.Level.WARN);
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), Thresholds.DEFAULT))
                 .extracting(Warning::level)
-                .containsExactly(Warning.Level.STOP);
+                .containsExactly(Warning.Level.SERIOUS);
         Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 1e9, 99, 1);
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), lax)).isEmpty();
     }
@@ -185,7 +185,7 @@ class EStepHealthTest {
         assertThat(Diagnosis.ofLogProbMismatch(1e-9))
                 .get()
                 .extracting(Warning::level)
-                .isEqualTo(Warning.Level.STOP);
+                .isEqualTo(Warning.Level.SERIOUS);
         assertThat(Diagnosis.ofLogProbMismatch(Double.NaN)).isPresent();
         Thresholds bounds = Thresholds.DEFAULT;
         Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 0.5, 3, 0.1);

@@ -19,6 +19,7 @@ import subtext.em.EmEvent;
 import subtext.em.EmRun;
 import subtext.em.EmSettings;
 import subtext.io.Digest;
+import subtext.run.Beginning;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import subtext.run.SelfDigest;
@@ -124,7 +125,7 @@ class ChainExperimentTest {
     void settingsThatAnOlderRunLacksAreTheirDefaults() throws IOException {
         Arm base = ARMS.getFirst();
         ChainExperiment experiment = new ChainExperiment(folder.resolve("old"), TINY, ARMS);
-        RunDirectory.open(experiment.run(base), false, base.over(TINY), Map.of())
+        RunDirectory.open(experiment.run(base), false, new Beginning("em", base.over(TINY), Map.of()), Map.of())
                 .close();
         Path file = experiment.run(base).resolve("run.json");
         ObjectNode tree = (ObjectNode) JsonMapper.shared().readTree(Files.readString(file));

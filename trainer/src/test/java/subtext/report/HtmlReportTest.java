@@ -14,6 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 import subtext.em.EmEvent;
 import subtext.em.EmRun;
 import subtext.em.EmSettings;
+import subtext.run.Beginning;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 
@@ -142,7 +143,8 @@ class HtmlReportTest {
     @Test
     void aRunThatHasOnlyBegunIsAPageToo() throws IOException {
         Path run = folder.resolve("c");
-        RunDirectory.open(run, false, TINY, Map.of()).close();
+        RunDirectory.open(run, false, new Beginning("em", TINY, Map.of()), Map.of())
+                .close();
         assertThat(HtmlReport.page(RunView.read(run))).contains("Under way");
     }
 

@@ -26,6 +26,7 @@ import subtext.data.Dataset;
 import subtext.data.Document;
 import subtext.data.Sequence;
 import subtext.data.SequenceBuilder;
+import subtext.data.View;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
@@ -80,6 +81,25 @@ class TrainerTest {
                 Dataset.shuffled(documents, new SequenceBuilder(ControlTokens.from(23), 1, 0.5), 2),
                 CONFIG.context(),
                 128);
+    }
+
+    /** The batch ahead is loaded by another thread; what is wrong with its data is said as it was met. */
+    @Test
+    void whatIsWrongWithTheDataIsThrownAsItIs() {
+        List<Annotated> documents = View.of(40, d -> {
+            if (d == 7) {
+                throw new EngineException.CorruptFile("shard-00000.tok: damaged");
+            }
+            return Annotated.raw(new Document("d" + d, List.of(new Chunk(Tokens.of(1, 2, 3, 4, 5), false))));
+        });
+        BatchLoader damaged = new BatchLoader(
+                Dataset.shuffled(documents, new SequenceBuilder(ControlTokens.from(23), 1, 0.5), 2),
+                CONFIG.context(),
+                128);
+        assertThatThrownBy(() -> new Trainer(model, optimizer)
+                        .train(plan(30, 128), damaged, WeightPieces.of(initial), folder, Optional.empty(), event -> {}))
+                .isExactlyInstanceOf(EngineException.CorruptFile.class)
+                .hasMessage("shard-00000.tok: damaged");
     }
 
     /** What came out, with the weights. */
