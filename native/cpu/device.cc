@@ -13,6 +13,8 @@
 #include <new>
 #include <system_error>
 
+#include "limits.h"
+
 namespace {
 
 constexpr size_t kAlignment = 256;
@@ -34,13 +36,39 @@ std::string processorName() {
     return "CPU";
 }
 
+int64_t machineBytes() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
+
 /// What can be had without pushing anybody out: free pages and, where Linux says so, those of files that can be read again.
-int64_t availableBytes(int64_t page) {
+int64_t machineAvailable() {
     std::ifstream info("/proc/meminfo");
     for (std::string line; std::getline(info, line);) {
         if (line.compare(0, 13, "MemAvailable:") == 0) return std::strtoll(line.c_str() + 13, nullptr, 10) * 1024;
     }
-    return sysconf(_SC_AVPHYS_PAGES) * page;
+    return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+}
+
+/// Threads for `threads: 0`. More than a container's quota would only stop each other in the middle of a loop.
+int32_t usualThreads() {
+    const int64_t processors = std::min(subtext::schedulableProcessors(), subtext::readLimits().processors);
+    return static_cast<int32_t>(std::min<int64_t>(processors, kMostThreads));
+}
+
+/// Where this process is given less than the machine has; "" if nowhere.
+std::string limitsText() {
+    const subtext::Limits limits = subtext::readLimits();
+    std::string text;
+    char part[64];
+    if (limits.memory < machineBytes()) {
+        std::snprintf(part, sizeof part, "memory %.1f of %.1f GiB by ", limits.memory * 0x1p-30, machineBytes() * 0x1p-30);
+        text += part + limits.memoryFile;
+    }
+    const int64_t online = sysconf(_SC_NPROCESSORS_ONLN), schedulable = subtext::schedulableProcessors();
+    if (std::min(limits.processors, schedulable) < online) {
+        const bool quota = limits.processors < schedulable;
+        std::snprintf(part, sizeof part, "%lld of %lld processors by ", (long long)(quota ? limits.processors : schedulable), (long long)online);
+        text += (text.empty() ? "" : "; ") + (part + (quota ? limits.processorsFile : std::string("scheduling affinity")));
+    }
+    return text;
 }
 
 void copyText(char* to, int64_t capacity, const std::string& text) {
@@ -194,8 +222,8 @@ st_status st_device_open(st_device** device, int32_t ordinal, int32_t threads, c
             copyText(error, capacity, reason);
             return ST_INVALID_ARGUMENT;
         }
-        const int32_t cores = static_cast<int32_t>(std::thread::hardware_concurrency());
-        opened->pool = std::make_unique<subtext::Pool>(threads ? threads : cores < 1 ? 1 : cores > kMostThreads ? kMostThreads : cores);
+        if (!threads) threads = usualThreads();
+        opened->pool = std::make_unique<subtext::Pool>(threads);
         *device = opened.release();
         copyText(error, capacity, "");
         return ST_OK;
@@ -218,10 +246,9 @@ const char* st_last_error(const st_device* device) { return device ? device->err
 st_status st_device_property(st_device* device, int64_t* value, int32_t property) {
     if (!device) return ST_INVALID_ARGUMENT;
     if (!value) return device->fail(ST_INVALID_ARGUMENT, "device_property: value must not be NULL");
-    const int64_t page = sysconf(_SC_PAGESIZE);
     switch (property) {
-        case ST_TOTAL_BYTES: *value = sysconf(_SC_PHYS_PAGES) * page; return ST_OK;
-        case ST_FREE_BYTES: *value = availableBytes(page); return ST_OK;
+        case ST_TOTAL_BYTES: *value = std::min(machineBytes(), subtext::readLimits().memory); return ST_OK;
+        case ST_FREE_BYTES: *value = std::min(machineAvailable(), subtext::readLimits().freeMemory); return ST_OK;
         case ST_PROCESSORS: *value = device->pool->threads(); return ST_OK;
         case ST_COMPUTE_CAPABILITY:
         case ST_DRIVER_VERSION:
@@ -242,6 +269,7 @@ st_status st_device_text(st_device* device, char* text, int64_t capacity, int32_
             copyText(text, capacity, device->kernels->name + (device->amx ? std::string("+") + device->amx->name : ""));
             return ST_OK;
         case ST_TEXT_BUILD: copyText(text, capacity, "C++ " __VERSION__); return ST_OK;
+        case ST_TEXT_LIMITS: copyText(text, capacity, limitsText()); return ST_OK;
     }
     return device->fail(ST_INVALID_ARGUMENT, "device_text: which = %d is unknown", which);
 }

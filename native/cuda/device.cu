@@ -223,6 +223,7 @@ st_status st_device_text(st_device *device, char *text, int64_t capacity, int32_
             snprintf(text, room, "nvcc %d.%d.%d", __CUDACC_VER_MAJOR__, __CUDACC_VER_MINOR__, __CUDACC_VER_BUILD__);
 #endif
             return ST_OK;
+        case ST_TEXT_LIMITS: text[0] = 0; return ST_OK;  // a container's limits are of the host
         default: return st::fail(device, ST_INVALID_ARGUMENT, "which: no such text %d", which);
     }
 }

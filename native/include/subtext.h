@@ -45,7 +45,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a prototype or the meaning of one changes. */
-#define ST_ABI_VERSION 2
+#define ST_ABI_VERSION 3
 
 typedef struct st_device st_device;
 typedef struct st_event st_event;
@@ -68,7 +68,7 @@ typedef int32_t st_dtype;
 #define ST_F64 3
 
 /* Integer facts about a device, for st_device_property. */
-#define ST_TOTAL_BYTES 0       /* memory of the device (host memory for the CPU) */
+#define ST_TOTAL_BYTES 0       /* memory of the device; for the CPU the host's, or its container's limit */
 #define ST_FREE_BYTES 1        /* of which can be had now: files that are only cached count as free */
 #define ST_PROCESSORS 2        /* streaming multiprocessors, or CPU threads in use */
 #define ST_COMPUTE_CAPABILITY 3 /* 90 for sm_90; 0 for the CPU */
@@ -82,6 +82,7 @@ typedef int32_t st_dtype;
 #define ST_TEXT_NAME 0         /* e.g. "NVIDIA H100 80GB HBM3" or the CPU's model name */
 #define ST_TEXT_PATH 1         /* instruction set or kernel path in use: "avx512", "avx2", "portable", "sm_90a", "sm_80" */
 #define ST_TEXT_BUILD 2        /* compiler and its version */
+#define ST_TEXT_LIMITS 3       /* where this process may use less than the machine has, by which file; "" if nowhere, and on CUDA */
 
 /* How a CPU multiplies matrices of ST_F32 and ST_BF16, for st_device_matmul. */
 #define ST_MATMUL_VECTOR 0     /* fused multiply-adds of f32 in vectors: the same bits on every instruction set */
@@ -91,7 +92,8 @@ typedef int32_t st_dtype;
 
 ST_API int32_t st_abi_version(void);
 
-/* Opens device `ordinal` (0 for the CPU). `threads` is the number of CPU threads, 0 for one per core; CUDA ignores it.
+/* Opens device `ordinal` (0 for the CPU). `threads` is the number of CPU threads, 0 for one per core that the process
+ * may use: the least of scheduling affinity and a container's quota. CUDA ignores it.
  * On failure *device is NULL and `error` (capacity bytes, may be NULL) holds the reason. */
 ST_API st_status st_device_open(st_device **device, int32_t ordinal, int32_t threads, char *error, int64_t capacity);
 /* Frees what the device still owns. NULL is allowed. */

@@ -61,6 +61,8 @@ public final class Device implements AutoCloseable {
         this.symbols = library.symbols();
         MemorySegment error = arena.allocate(TEXT_BYTES);
         this.result = arena.allocate(ADDRESS);
+        this.staging =
+                arena.allocate(STAGING_BYTES, 64); // before the device: where there is no memory, nothing is open yet
         int status =
                 SubtextH.st_device_open(symbols, result, options.ordinal(), options.threads(), error, error.byteSize());
         if (status != SubtextH.ST_OK) {
@@ -75,7 +77,6 @@ public final class Device implements AutoCloseable {
                             library.path()));
         }
         this.handle = result.get(ADDRESS, 0).reinterpret(arena, null);
-        this.staging = arena.allocate(STAGING_BYTES, 64);
         this.kernels = new Kernels(this, symbols, handle);
         this.matmul = options.matmul();
         if (matmul == Matmul.AMX) {
@@ -638,6 +639,15 @@ public final class Device implements AutoCloseable {
                 (int) property(SubtextH.ST_DRIVER_VERSION),
                 (int) property(SubtextH.ST_RUNTIME_VERSION),
                 property(SubtextH.ST_IS_EMULATED) != 0);
+    }
+
+    /**
+     * Where this process is given less than the machine has: by the limits of a container or by scheduling affinity.
+     *
+     * @return one line with how much and which file says so, read anew; empty where nothing limits, and on a GPU
+     */
+    public Optional<String> limits() {
+        return Optional.of(text(SubtextH.ST_TEXT_LIMITS)).filter(text -> !text.isEmpty());
     }
 
     /** {@return the vendor's matrix library in use, with version and file; empty if products are all our own} */

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -51,6 +52,7 @@ final class DoctorCommand implements Callable<Integer> {
             DeviceInfo info,
             String library,
             String digest,
+            Optional<String> limits,
             List<SelfTest.Check> checks) {
         boolean works() {
             return reason == null && checks.stream().allMatch(SelfTest.Check::passed);
@@ -102,9 +104,10 @@ final class DoctorCommand implements Callable<Integer> {
                     device.info(),
                     device.libraryPath().toString(),
                     device.libraryDigest(),
+                    device.limits(),
                     SelfTest.run(device));
         } catch (EngineException e) {
-            return new Finding(backend, ExitCode.line(e), null, null, null, List.of());
+            return new Finding(backend, ExitCode.line(e), null, null, null, Optional.empty(), List.of());
         }
     }
 
@@ -137,6 +140,7 @@ final class DoctorCommand implements Callable<Integer> {
             out.printf(
                     "         %s%n         SHA-256 %s, built with %s%n",
                     finding.library(), finding.digest(), info.build());
+            finding.limits().ifPresent(limits -> out.println("         limited: " + limits));
             if (info.computeCapability() > 0) {
                 out.printf(
                         "         compute capability %.1f, driver %s for CUDA %d.%d, runtime %d.%d%n",
@@ -204,6 +208,7 @@ final class DoctorCommand implements Callable<Integer> {
             one.put("library", finding.library());
             one.put("sha256", finding.digest());
             one.put("device", finding.info());
+            one.put("limits", finding.limits().orElse(null));
             one.put("checks", finding.checks());
             backends.add(one);
         }

@@ -18,8 +18,8 @@ import java.lang.invoke.MethodHandle;
  */
 public final class SubtextH {
 
-    /** {@code #define ST_ABI_VERSION 2} */
-    public static final int ST_ABI_VERSION = 2;
+    /** {@code #define ST_ABI_VERSION 3} */
+    public static final int ST_ABI_VERSION = 3;
 
     /** {@code #define ST_OK 0} */
     public static final int ST_OK = 0;
@@ -86,6 +86,9 @@ public final class SubtextH {
 
     /** {@code #define ST_TEXT_BUILD 2} */
     public static final int ST_TEXT_BUILD = 2;
+
+    /** {@code #define ST_TEXT_LIMITS 3} */
+    public static final int ST_TEXT_LIMITS = 3;
 
     /** {@code #define ST_MATMUL_VECTOR 0} */
     public static final int ST_MATMUL_VECTOR = 0;
