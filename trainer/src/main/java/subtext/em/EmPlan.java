@@ -29,6 +29,7 @@ import subtext.train.TrainPlan;
  * @param warmStart the training of the warm start
  * @param evaluation what is measured
  * @param baselines names of the baselines
+ * @param keepFinished whether a finished training keeps its checkpoints
  * @param warnings bounds beyond which a figure is warned of
  */
 public record EmPlan(
@@ -48,6 +49,7 @@ public record EmPlan(
         TrainPlan warmStart,
         RunConfig.Evaluation evaluation,
         List<String> baselines,
+        boolean keepFinished,
         Thresholds warnings) {
     /**
      * Checks every value.
@@ -125,6 +127,7 @@ public record EmPlan(
                 warmStart(config.training()),
                 config.evaluation(),
                 config.baselines(),
+                config.training().keepFinished(),
                 config.warnings());
     }
 

@@ -243,7 +243,7 @@ public final class ExpectationMaximisation {
 
     /** Whether held-out chunks stand in what is trained on. Looked for once: a large corpus takes its time. */
     private Optional<Warning> leakage() throws IOException {
-        StageFolder stage = new StageFolder(folder.resolve("leakage"));
+        StageFolder stage = stage(folder.resolve("leakage"));
         Optional<Leakage.Found> done = stage.result(Leakage.Found.class);
         Leakage.Found found;
         if (done.isPresent()) {
@@ -367,7 +367,7 @@ public final class ExpectationMaximisation {
     }
 
     private StageFolder foldFolder(int i, int fold) {
-        return new StageFolder(iterationFolder(i).path().resolve("fold-" + fold));
+        return stage(iterationFolder(i).path().resolve("fold-" + fold));
     }
 
     /**
@@ -655,7 +655,7 @@ public final class ExpectationMaximisation {
                     warm.mSeconds(),
                     "the warm start, which is trained as long as an M-step: iteration 0 itself"));
         }
-        StageFolder stage = new StageFolder(folder.resolve("baselines").resolve(name));
+        StageFolder stage = stage(folder.resolve("baselines").resolve(name));
         Optional<EmReport.Baseline> done = stage.result(EmReport.Baseline.class);
         if (done.isPresent()) {
             return done;
@@ -732,6 +732,10 @@ public final class ExpectationMaximisation {
     }
 
     private StageFolder iterationFolder(int i) {
-        return new StageFolder(RunDirectory.iteration(folder, i));
+        return stage(RunDirectory.iteration(folder, i));
+    }
+
+    private StageFolder stage(Path path) {
+        return new StageFolder(path, plan.keepFinished());
     }
 }

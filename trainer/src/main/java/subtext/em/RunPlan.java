@@ -196,6 +196,11 @@ public record RunPlan(
     /** Heap beside the documents: weights go between device and disk a piece at a time. */
     private static final long HEAP_FLOOR = 96L << 20;
 
+    /** Bytes on the disk of a parameter: in a model, and in a checkpoint, with its two moments. */
+    private static final long MODEL = 4;
+
+    private static final long CHECKPOINT = 12;
+
     /** Bytes of a token of a thought in the part of an E-step that is being drawn: itself, and the text it is written as, several times over. */
     private static final int PER_TOKEN_AT_HAND = 28;
 
@@ -366,19 +371,19 @@ public record RunPlan(
                 Optional.of(rates));
     }
 
-    /** Bytes of the folder of one training: the model and its checkpoints. */
+    /** Bytes of the folder of one training, at its largest: the model and its checkpoints. */
     static long disk(TrainPlan plan, LlamaConfig model) {
         return ParameterTable.of(model).size()
-                * (4 + 12L * (plan.keep() + 1)); // the oldest goes when the newest is there
+                * (MODEL + CHECKPOINT * (plan.keep() + 1)); // the oldest goes when the newest is there
     }
 
-    /** Bytes of a run's folder: each trained model with its checkpoints, and the thoughts of each E-step. */
+    /** Bytes of a run's folder, at its largest: each trained model, the checkpoints of one training or of all, and the thoughts of each E-step. */
     static long disk(EmPlan plan, LlamaConfig model, Volume volume) {
-        long parameters = ParameterTable.of(model).size();
         long folds = plan.folds() > 1 ? (long) plan.folds() * Math.max(0, plan.iterations() - 1) : 0;
         long trainings = 1 + plan.iterations() + folds + plan.baselines().size();
+        long checkpoints = 1 + plan.training().keep() * (plan.keepFinished() ? trainings : 1);
         double tokens = volume.chunks() * plan.samples() * volume.thought() * plan.iterations();
-        return parameters * (trainings * (4 + 12L * plan.training().keep()) + 12) + (long) (tokens * 6);
+        return ParameterTable.of(model).size() * (MODEL * trainings + CHECKPOINT * checkpoints) + (long) (tokens * 6);
     }
 
     /**

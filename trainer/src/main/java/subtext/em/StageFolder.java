@@ -16,17 +16,19 @@ import subtext.model.WeightPieces;
 import subtext.run.Manifest;
 import subtext.run.RunDirectory;
 import subtext.text.Tokenizer;
+import subtext.train.Checkpoint;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.MapperFeature;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
  * The folder of an iteration or a baseline: checkpoints while it trains, then the model, then what was measured, then {@code DONE} over
- * both and over the thoughts they are from. Each step looks whether it was taken before.
+ * both and over the thoughts they are from; then the checkpoints go. Each step looks whether it was taken before.
  *
  * @param path the folder
+ * @param keep whether the checkpoints stay
  */
-record StageFolder(Path path) {
+record StageFolder(Path path, boolean keep) {
     private static final String RESULT = "result.json";
     private static final String MODEL = "model";
     private static final String LATENTS = "latents";
@@ -57,6 +59,7 @@ record StageFolder(Path path) {
             return Optional.empty();
         }
         Manifest.verify(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN, LATENTS);
+        dropCheckpoints(); // a kill may have left them
         try {
             return Optional.of(JSON.readValue(Files.readString(path.resolve(RESULT)), type));
         } catch (JacksonException e) {
@@ -73,6 +76,13 @@ record StageFolder(Path path) {
     void finish(Object result) throws IOException {
         AtomicFiles.write(path.resolve(RESULT), JSON.writeValueAsString(result) + "\n");
         Manifest.write(path, RunDirectory.DONE, MODEL, RESULT, EmReport.SHOWN, LATENTS);
+        dropCheckpoints();
+    }
+
+    private void dropCheckpoints() throws IOException {
+        if (!keep) {
+            Checkpoint.deleteAll(checkpoints());
+        }
     }
 
     /** Writes the model and gives the digest of its weights. */

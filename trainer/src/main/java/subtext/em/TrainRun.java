@@ -176,7 +176,7 @@ public final class TrainRun {
                 Provenance.inexact(device).ifPresent(notices::add);
                 notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
                 String name = "train-" + on.name().toLowerCase(Locale.ROOT);
-                StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name));
+                StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name), plan.keepFinished());
                 Optional<Finished> found = stage.result(Finished.class);
                 Finished done = found.isPresent()
                         ? found.get()

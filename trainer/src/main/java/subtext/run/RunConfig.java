@@ -170,6 +170,7 @@ public record RunConfig(
      * @param warmTokens tokens per step of the warm start; 0: as many as in an M-step
      * @param documentMask whether packed documents do not see each other; false: they are one stream that is cut at the context, as in the
      *     paper
+     * @param keepFinished whether a finished training keeps its checkpoints; false: its model alone, a quarter of one
      */
     public record Training(
             int steps,
@@ -190,7 +191,8 @@ public record RunConfig(
             int keep,
             int warmSteps,
             int warmTokens,
-            boolean documentMask) {}
+            boolean documentMask,
+            boolean keepFinished) {}
 
     /**
      * The E-step and what an M-step makes of it.
@@ -290,7 +292,7 @@ public record RunConfig(
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false, ""),
                 new Training(
                         600, 3072, 3072, "cosine", 2e-3, 50, 0.0, 0.2, 0.9, 0.999, 1e-8, 0.1, 1.0, 20, 200, 2, 0, 0,
-                        true),
+                        true, false),
                 new Em(3, 4, "resample", "joint", "scratch", 0.5, 3, 12, 1000, 1, 0.5),
                 new Evaluation(8, List.of(1, 4, 8), 1000, 8),
                 USUAL_BASELINES,

@@ -36,7 +36,7 @@ import tools.jackson.databind.node.ObjectNode;
  * metrics.jsonl                                what was measured, line by line, each with a checksum
  * metrics.csv  report.json  report.txt  DONE   of a finished run; DONE holds the digests of all of the above
  * lock                                         held while a process works here, and says by which
- * seeds/0/iterations/00/checkpoint/step-001000/{optimizer.safetensors, state.json, COMPLETE}
+ * seeds/0/iterations/00/checkpoint/step-001000/{optimizer.safetensors, state.json, COMPLETE}     until DONE
  *                      /model/{config.json, model.safetensors, tokenizer.json}
  *                      /result.json  DONE      DONE holds the digests of model, result and thoughts
  * seeds/0/iterations/01/latents/part-00000.jsonl ...
@@ -305,7 +305,7 @@ public final class RunDirectory implements AutoCloseable {
     }
 
     /**
-     * Refuses to go on with a run by other settings; the device and the bounds of warnings may change.
+     * Refuses to go on with a run by other settings; the device, the bounds of warnings and what is kept may change.
      *
      * @param root folder of the run
      * @param wanted settings to go on with
@@ -316,7 +316,7 @@ public final class RunDirectory implements AutoCloseable {
         differ(storedConfig(root), wanted);
     }
 
-    /** Refuses settings that would change results; the device may change. */
+    /** Refuses settings that would change results; the device and what is kept may change. */
     private static void differ(RunConfig stored, RunConfig wanted) {
         JsonNode before = JSON.readTree(stored.toJson());
         JsonNode now = JSON.readTree(wanted.toJson());
@@ -326,6 +326,7 @@ public final class RunDirectory implements AutoCloseable {
                 || line.startsWith("device.threads")
                 || line.startsWith("device.slots")
                 || line.startsWith("device.recompute")
+                || line.startsWith("training.keepFinished")
                 || line.startsWith("warnings."));
         if (!differences.isEmpty()) {
             throw new EngineException.InvalidConfig("run: started with other settings: "

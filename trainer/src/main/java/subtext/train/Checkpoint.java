@@ -293,6 +293,18 @@ public final class Checkpoint {
         }
     }
 
+    /**
+     * Deletes a folder of checkpoints, if it is there. Killed meanwhile, it leaves nothing that is taken for a checkpoint.
+     *
+     * @param folder of the checkpoints of a training whose model is saved
+     * @throws IOException if something in it cannot be deleted
+     */
+    public static void deleteAll(Path folder) throws IOException {
+        if (Files.exists(folder)) {
+            delete(folder);
+        }
+    }
+
     private static void empty(Path folder) throws IOException {
         List<Path> inside;
         try (Stream<Path> entries = Files.walk(folder)) {

@@ -28,6 +28,7 @@ class DamageTest {
             .with("device.backend", "cpu")
             .with("training.steps", "6")
             .with("training.checkpointEvery", "3")
+            .with("training.keepFinished", "true")
             .with("em.iterations", "1")
             .with("baselines", "raw-total-flop-match");
 

@@ -38,6 +38,7 @@ class SmallHeapTest {
             .with("training.tokens", "64")
             .with("training.microTokens", "64")
             .with("training.checkpointEvery", "1")
+            .with("training.keepFinished", "true")
             .with("em.iterations", "1")
             .with("em.samples", "2")
             .with("evaluation.resamples", "20")

@@ -51,7 +51,7 @@ class StartWeightsTest {
 
     @Test
     void aModelOfAStageIsTheOneThatWasWritten() throws IOException {
-        StageFolder stage = new StageFolder(folder.resolve("stage"));
+        StageFolder stage = new StageFolder(folder.resolve("stage"), false);
         float[] flat = Initialisation.weights(ParameterTable.of(CONFIG), 5);
         Safetensors.Source source = (at, n) -> Arrays.copyOfRange(flat, (int) at, (int) at + n);
         WeightPieces weights = stage.weights(CONFIG, stage.writeModel(CONFIG, source, tokenizer));
