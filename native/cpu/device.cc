@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
@@ -38,13 +39,10 @@ std::string processorName() {
 
 int64_t machineBytes() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
 
-/// What can be had without pushing anybody out: free pages and, where Linux says so, those of files that can be read again.
-int64_t machineAvailable() {
-    std::ifstream info("/proc/meminfo");
-    for (std::string line; std::getline(info, line);) {
-        if (line.compare(0, 13, "MemAvailable:") == 0) return std::strtoll(line.c_str() + 13, nullptr, 10) * 1024;
-    }
-    return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+int64_t freeBytes() {
+    int64_t available = subtext::availableMemory();
+    if (available == subtext::kNoLimit) available = int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+    return std::min({available, subtext::readLimits().freeMemory, subtext::addressSpaceLeft()});
 }
 
 /// Threads for `threads: 0`. More than a container's quota would only stop each other in the middle of a loop.
@@ -61,6 +59,10 @@ std::string limitsText() {
     if (limits.memory < machineBytes()) {
         std::snprintf(part, sizeof part, "memory %.1f of %.1f GiB by ", limits.memory * 0x1p-30, machineBytes() * 0x1p-30);
         text += part + limits.memoryFile;
+    }
+    if (subtext::addressSpaceLimit() != subtext::kNoLimit) {
+        std::snprintf(part, sizeof part, "address space %.1f GiB by ulimit -v", subtext::addressSpaceLimit() * 0x1p-30);
+        text += (text.empty() ? "" : "; ") + std::string(part);
     }
     const int64_t online = sysconf(_SC_NPROCESSORS_ONLN), schedulable = subtext::schedulableProcessors();
     if (std::min(limits.processors, schedulable) < online) {
@@ -248,7 +250,7 @@ st_status st_device_property(st_device* device, int64_t* value, int32_t property
     if (!value) return device->fail(ST_INVALID_ARGUMENT, "device_property: value must not be NULL");
     switch (property) {
         case ST_TOTAL_BYTES: *value = std::min(machineBytes(), subtext::readLimits().memory); return ST_OK;
-        case ST_FREE_BYTES: *value = std::min(machineAvailable(), subtext::readLimits().freeMemory); return ST_OK;
+        case ST_FREE_BYTES: *value = freeBytes(); return ST_OK;
         case ST_PROCESSORS: *value = device->pool->threads(); return ST_OK;
         case ST_COMPUTE_CAPABILITY:
         case ST_DRIVER_VERSION:

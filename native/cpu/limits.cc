@@ -2,6 +2,8 @@
 #include "limits.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -47,9 +49,16 @@ int64_t number(const std::string& text) {
 /// The number behind `key` in lines of "key number"; kNoLimit if there is none.
 int64_t numberOf(const std::string& key, const std::string& lines) {
     for (const std::string& line : parts(lines, '\n')) {
-        if (line.compare(0, key.size() + 1, key + " ") == 0) return number(line.substr(key.size() + 1));
+        if (line.compare(0, key.size() + 1, key + " ") != 0) continue;
+        return number(line.substr(std::min(line.find_first_not_of(' ', key.size()), line.size())));
     }
     return kNoLimit;
+}
+
+/// The bytes behind `key` in /proc/meminfo, which counts in kB of 1024.
+int64_t bytesOf(const std::string& key, const std::string& meminfo) {
+    const int64_t kibibytes = numberOf(key, meminfo);
+    return kibibytes > INT64_MAX / 1024 ? kNoLimit : kibibytes * 1024;
 }
 
 /// Space, tab, newline and backslash stand in mountinfo as \040 and so on.
@@ -192,6 +201,28 @@ Limits readLimits(const std::string& root) {
         readQuota(limits, file, number(contentOf(root + file)), number(contentOf(root + folder + "/cpu.cfs_period_us")));
     });
     return limits;
+}
+
+int64_t availableMemory(const std::string& root) {
+    const std::string meminfo = contentOf(root + "/proc/meminfo");
+    int64_t available = bytesOf("MemAvailable:", meminfo);
+    if (number(contentOf(root + "/proc/sys/vm/overcommit_memory")) == 2) {
+        const int64_t limit = bytesOf("CommitLimit:", meminfo), promised = bytesOf("Committed_AS:", meminfo);
+        if (limit != kNoLimit && promised != kNoLimit) available = std::min(available, std::max<int64_t>(0, limit - promised));
+    }
+    return available;
+}
+
+int64_t addressSpaceLimit() {
+    rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > static_cast<rlim_t>(kNoLimit)) return kNoLimit;
+    return static_cast<int64_t>(limit.rlim_cur);
+}
+
+int64_t addressSpaceLeft() {
+    const int64_t limit = addressSpaceLimit(), pages = number(contentOf("/proc/self/statm"));
+    if (limit == kNoLimit || pages == kNoLimit) return limit;
+    return std::max<int64_t>(0, limit - pages * sysconf(_SC_PAGESIZE));
 }
 
 int64_t schedulableProcessors() {

@@ -23,6 +23,14 @@ struct Limits {
 /// missing or makes no sense limits nothing.
 Limits readLimits(const std::string& root = "");
 
+/// Bytes that can be had without pushing anybody out, as /proc/meminfo below `root` says: free pages and those of files that can be read
+/// again; where the system promises no more than it has (vm.overcommit_memory = 2), at most what is left to promise. kNoLimit if unknown.
+int64_t availableMemory(const std::string& root = "");
+
+/// Bytes of address space that a limit of this process (ulimit -v) leaves, and the limit itself; kNoLimit without one.
+int64_t addressSpaceLeft();
+int64_t addressSpaceLimit();
+
 /// Processors that the scheduler may run this thread on, at least 1.
 int64_t schedulableProcessors();
 

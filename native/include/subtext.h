@@ -69,7 +69,7 @@ typedef int32_t st_dtype;
 
 /* Integer facts about a device, for st_device_property. */
 #define ST_TOTAL_BYTES 0       /* memory of the device; for the CPU the host's, or its container's limit */
-#define ST_FREE_BYTES 1        /* of which can be had now: files that are only cached count as free */
+#define ST_FREE_BYTES 1        /* of which can be had now, within every limit: files that are only cached count as free */
 #define ST_PROCESSORS 2        /* streaming multiprocessors, or CPU threads in use */
 #define ST_COMPUTE_CAPABILITY 3 /* 90 for sm_90; 0 for the CPU */
 #define ST_DRIVER_VERSION 4    /* as cudaDriverGetVersion says; 0 for the CPU */

@@ -5,6 +5,7 @@
 //   limits_tests --here      prints what limits this process
 // Exit status: 0 if all passed, 1 if any failed.
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -55,6 +56,7 @@ class Tree {
             .file(folder + "/memory.stat", "cache 1\ninactive_file 1\ntotal_cache 2\ntotal_inactive_file " + std::to_string(cache) + "\n");
     }
 
+    std::string root() const { return root_.string(); }
     Limits read() const { return subtext::readLimits(root_.string()); }
 
     void limits(int64_t memory, const std::string& memoryFile, int64_t freeMemory, int64_t processors, const std::string& processorsFile) const {
@@ -190,6 +192,42 @@ void whatIsWrongLimitsNothing() {
     }() + "\n").mounts(kMount2).unlimited();
 }
 
+/// Memory of the machine, by /proc/meminfo.
+void machine() {
+    const std::string meminfo = "MemTotal:       24000 kB\nMemFree:         1000 kB\nMemAvailable:   17000 kB\nCommitLimit:    12000 kB\n";
+    const auto available = [](const char* name, const Tree& tree, int64_t want) {
+        const int64_t got = subtext::availableMemory(tree.root());
+        (got == want ? passed : failed)++;
+        if (got != want) std::printf("FAIL %s: want %lld, got %lld\n", name, (long long)want, (long long)got);
+    };
+    available("what Linux calls available", Tree("").file("/proc/meminfo", meminfo + "Committed_AS:   11000 kB\n"), 17000 * 1024);
+    available("promises are kept: what is left of them", Tree("").file("/proc/meminfo", meminfo + "Committed_AS:   11000 kB\n")
+        .file("/proc/sys/vm/overcommit_memory", "2\n"), 1000 * 1024);
+    available("more promised than may be", Tree("").file("/proc/meminfo", meminfo + "Committed_AS:   13000 kB\n")
+        .file("/proc/sys/vm/overcommit_memory", "2\n"), 0);
+    available("the rest of the promises is not the least", Tree("")
+        .file("/proc/meminfo", "MemAvailable: 9 kB\nCommitLimit: 900 kB\nCommitted_AS: 1 kB\n").file("/proc/sys/vm/overcommit_memory", "2\n"), 9 * 1024);
+    available("promises that are not told", Tree("").file("/proc/meminfo", meminfo).file("/proc/sys/vm/overcommit_memory", "2\n"), 17000 * 1024);
+    available("nothing is told", Tree(""), kNoLimit);
+    available("an old Linux", Tree("").file("/proc/meminfo", "MemTotal: 5 kB\nMemFree: 3 kB\n"), kNoLimit);
+    available("nonsense", Tree("").file("/proc/meminfo", "MemAvailable:\nMemAvailable: kB\n"), kNoLimit);
+    available("beyond all numbers", Tree("").file("/proc/meminfo", "MemAvailable: 9223372036854775807 kB\n"), kNoLimit);
+}
+
+/// ulimit -v, of this process: what is left is less than the limit, and the limit can be taken in.
+void addressSpace() {
+    rlimit before;
+    if (getrlimit(RLIMIT_AS, &before)) return;
+    rlimit set = before;
+    set.rlim_cur = std::min<rlim_t>(before.rlim_max, rlim_t{1} << 46);  // more than a sanitizer reserves
+    const bool free = before.rlim_cur != RLIM_INFINITY || subtext::addressSpaceLeft() == kNoLimit;
+    const bool limited = setrlimit(RLIMIT_AS, &set) == 0 && subtext::addressSpaceLimit() == static_cast<int64_t>(set.rlim_cur) &&
+                         subtext::addressSpaceLeft() < static_cast<int64_t>(set.rlim_cur) - (1 << 20);
+    setrlimit(RLIMIT_AS, &before);
+    (free && limited ? passed : failed)++;
+    if (!free || !limited) std::printf("FAIL address space\n");
+}
+
 /// Any bytes in any of the files: it comes back, and what it says lies in its range.
 void noise() {
     std::mt19937_64 random(1);
@@ -247,6 +285,8 @@ int main(int count, char** arguments) {
     version2();
     version1();
     whatIsWrongLimitsNothing();
+    machine();
+    addressSpace();
     noise();
     affinity();
     fs::remove_all(base);
