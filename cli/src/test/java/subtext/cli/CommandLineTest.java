@@ -121,6 +121,13 @@ class CommandLineTest {
                 .json()
                 .path("sha256")
                 .asString();
+        assertThat(Files.readAllLines(folder.resolve("r/metrics.jsonl")))
+                .anyMatch(line -> line.contains("\"event\":\"step\"") && line.contains("train-text"))
+                .last()
+                .asString()
+                .contains("\"event\":\"finished\"");
+        assertThat(folder.resolve("r/tensorboard")).isNotEmptyDirectory();
+        assertThat(run("verify", "@/r").code()).isZero();
         String[] resume = {"train", "--resume", "--run", "@/r", "--json"};
         Files.writeString(corpus, text.replaceFirst("five", "six"));
         Outcome changed = run(resume);

@@ -54,6 +54,7 @@ public final class ExpectationMaximisation {
     private final StopSignal stop;
     private final NeuralModel model;
     private final Questions corpus;
+    private final Questions heldOut;
     private final Measurement measurement;
     private final List<EmReport.Raised> warnings = new ArrayList<>();
 
@@ -68,8 +69,8 @@ public final class ExpectationMaximisation {
         this.model = network.model(material.tokenizer().controls(), plan.maxThought());
         int positions = network.llama().config().context();
         this.corpus = Questions.of(material.corpus(), plan, positions);
-        this.measurement = new Measurement(
-                material, Questions.of(material.heldOut(), plan, positions), plan.evaluation(), seeds.evaluation());
+        this.heldOut = Questions.of(material.heldOut(), plan, positions);
+        this.measurement = new Measurement(material, heldOut, plan.evaluation(), seeds.evaluation());
     }
 
     /** Collects what a run needs; all but the listener and the stop signal must be given. */
@@ -181,6 +182,8 @@ public final class ExpectationMaximisation {
      */
     public EmReport.Seed run() throws IOException {
         WeightPieces initial = network.initialWeights(seeds.initialWeights());
+        corpus.notice("corpus").ifPresent(line -> listener.accept(new EmEvent.Notice(line)));
+        heldOut.notice("held out").ifPresent(line -> listener.accept(new EmEvent.Notice(line)));
         leakage().ifPresent(warning -> raise(0, warning));
         List<EmReport.Iteration> iterations = new ArrayList<>();
         List<Double> bounds = new ArrayList<>();

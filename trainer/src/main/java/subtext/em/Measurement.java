@@ -26,8 +26,10 @@ import subtext.text.Tokens;
  * for every model, so models are compared on the same luck.
  */
 final class Measurement {
-    /** Questions drawn for at once: bounds the host memory of long texts. */
+    /** Questions drawn for at once, and tokens of thoughts drawn for them, at most: bounds of the host memory of log-probabilities. */
     private static final int BATCH = 2048;
+
+    private static final int BATCH_TOKENS = 1 << 20;
     /** Held-out chunks for which thoughts are drawn from the prior too: a mean over some hundreds is enough to see a gap. */
     static final int PRIOR_CHUNKS = 512;
     /**
@@ -57,9 +59,10 @@ final class Measurement {
         long from = System.nanoTime();
         EStep draws = new EStep(plan.elboSamples(), new Selection.Resample(), Weighting.JOINT, key);
         List<LatentRecord> records = new ArrayList<>();
-        for (int at = 0; at < questions.size(); at += BATCH) {
+        int batch = Math.clamp(BATCH_TOKENS / ((long) plan.elboSamples() * model.maxThought()), 1, BATCH);
+        for (int at = 0; at < questions.size(); at += batch) {
             records.addAll(draws.explain(
-                    model, List.copyOf(questions.subList(at, Math.min(questions.size(), at + BATCH)))));
+                    model, List.copyOf(questions.subList(at, Math.min(questions.size(), at + batch)))));
         }
         double seconds = (System.nanoTime() - from) * 1e-9;
         List<Elbo.Weighed> weighed = new ArrayList<>();

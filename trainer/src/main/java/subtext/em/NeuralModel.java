@@ -46,6 +46,11 @@ public final class NeuralModel implements LatentModel, Completer {
         this.maxThought = maxThought;
     }
 
+    /** Most tokens of a thought, closing marker included. */
+    int maxThought() {
+        return maxThought;
+    }
+
     @Override
     public List<List<Sample>> drawPosterior(List<Question> questions, int samples, long key) {
         List<List<Sample>> drawn =

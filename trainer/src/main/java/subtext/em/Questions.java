@@ -1,11 +1,15 @@
 package subtext.em;
 
 import java.util.AbstractList;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.RandomAccess;
 import subtext.data.Chunk;
 import subtext.data.Document;
+import subtext.data.View;
 
 /**
  * The chunks of documents that take a thought, as questions, in reading order. Of documents that lie on disk only the number of each one's first
@@ -20,6 +24,11 @@ final class Questions extends AbstractList<Question> implements RandomAccess {
     /** Number of the first question of each document, and one past the last of all. */
     private final int[] first;
 
+    /** Chunks whose text is longer than what fits beside a thought, and the tokens of them that do not. */
+    private final long longer;
+
+    private final long tokensBeyond;
+
     /** The document asked for last: questions are mostly asked for in order. */
     private volatile Read last = new Read(-1, null);
 
@@ -31,12 +40,22 @@ final class Questions extends AbstractList<Question> implements RandomAccess {
         this.positions = positions;
         this.maxThought = maxThought;
         this.first = new int[documents.size() + 1];
+        int room = Question.room(positions, maxThought);
+        long[] beyond = new long[2];
         int d = 0;
         for (Document document : documents) {
-            int thinking =
-                    (int) document.chunks().stream().filter(Chunk::latent).count();
+            int thinking = 0;
+            for (Chunk chunk : document.chunks()) {
+                if (chunk.latent()) {
+                    thinking++;
+                    beyond[0] += chunk.text().size() > room ? 1 : 0;
+                    beyond[1] += Math.max(0, chunk.text().size() - room);
+                }
+            }
             first[d + 1] = Math.addExact(first[d++], thinking);
         }
+        this.longer = beyond[0];
+        this.tokensBeyond = beyond[1];
     }
 
     /**
@@ -47,13 +66,59 @@ final class Questions extends AbstractList<Question> implements RandomAccess {
      * @throws subtext.bindings.EngineException.InvalidConfig if a thought leaves no room for text
      */
     static Questions of(List<Document> documents, EmPlan plan, int positions) {
-        Question.room(positions, plan.maxThought());
         return new Questions(documents, plan.contextChunks(), positions, plan.maxThought());
     }
 
     /** The chunks that take a thought, for the sake of their numbers. */
     static Questions of(List<Document> documents) {
         return new Questions(documents, 0, Integer.MAX_VALUE, 0);
+    }
+
+    /**
+     * Questions to a model of raw text, none of whose text is left out: what takes a thought is cut into pieces of at most half the context, each
+     * asked for behind as much of the text before it as fits. The log-likelihoods of a document that fits the context whole add up to its own.
+     *
+     * @param documents kept, not copied: not to be changed
+     * @param positions of the model's context
+     */
+    static Questions whole(List<Document> documents, int positions) {
+        int most = Math.max(1, Question.room(positions, 0) / 2);
+        return new Questions(View.map(documents, document -> pieces(document, most)), Integer.MAX_VALUE, positions, 0);
+    }
+
+    private static Document pieces(Document document, int most) {
+        List<Chunk> pieces = new ArrayList<>();
+        for (Chunk chunk : document.chunks()) {
+            if (!chunk.latent()) {
+                pieces.add(chunk);
+                continue;
+            }
+            int size = chunk.text().size();
+            for (int from = 0; from < size; from += most) {
+                pieces.add(new Chunk(chunk.text().slice(from, Math.min(from + most, size)), true));
+            }
+        }
+        return new Document(document.id(), pieces);
+    }
+
+    /**
+     * What a person should know about chunks that are longer than what fits beside a thought; empty if all fit.
+     *
+     * @param name of the documents, such as {@code corpus}
+     */
+    Optional<String> notice(String name) {
+        return longer == 0
+                ? Optional.empty()
+                : Optional.of(String.format(
+                        Locale.ROOT,
+                        "%s: %,d of %,d chunks are longer than the %,d tokens that fit beside a thought of %,d; their last %,d tokens are trained on"
+                                + " but neither explained nor measured: raise model.context, or lower em.maxThought",
+                        name,
+                        longer,
+                        size(),
+                        Question.room(positions, maxThought),
+                        maxThought,
+                        tokensBeyond));
     }
 
     /** The documents that are asked about. */

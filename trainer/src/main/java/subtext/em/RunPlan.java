@@ -201,8 +201,11 @@ public record RunPlan(
 
     private static final long CHECKPOINT = 12;
 
-    /** Bytes of a token of a thought in the part of an E-step that is being drawn: itself, and the text it is written as, several times over. */
-    private static final int PER_TOKEN_AT_HAND = 28;
+    /**
+     * Bytes of a token of a thought in the part of an E-step that is being drawn: itself, its log-probabilities from sampler and scorer, and the text it is
+     * written as, several times over.
+     */
+    private static final int PER_TOKEN_AT_HAND = 48;
 
     /** Bytes that the Java machine, its code and the library take beside heap and tensors, about. */
     public static final long BESIDE = 64L << 20;
@@ -387,19 +390,20 @@ public record RunPlan(
     }
 
     /**
-     * Bytes of Java's heap that an E-step's thoughts with their scores take until the M-step is over, about: the part being drawn, the first ones, which
-     * are held, and of all others their places in the files.
+     * Bytes of Java's heap that thoughts with their scores take, about: of an E-step the part being drawn, the first ones, which are held until the
+     * M-step is over, and of all others their places in the files; and those drawn for the held-out documents.
      */
     static long drawn(EmPlan plan, Volume volume) {
         if (plan.iterations() == 0) {
             return 0;
         }
-        double thoughts = volume.chunks() * plan.samples();
-        double all = thoughts * (Integer.BYTES * volume.thought() + LatentRecords.PER_THOUGHT);
+        double one = Integer.BYTES * volume.thought() + LatentRecords.PER_THOUGHT;
+        double all = volume.chunks() * plan.samples() * one;
+        double measured = volume.heldOutChunks() * plan.evaluation().elboSamples() * one;
         double part = Math.min(volume.chunks(), plan.part())
                 * (plan.samples() * (PER_TOKEN_AT_HAND * volume.thought() + LatentRecords.PER_THOUGHT)
                         + Integer.BYTES * (volume.context() + volume.text()));
-        return (long) (part + Math.min(all, LatentRecords.HELD + LatentRecords.PER_PLACE * volume.chunks()));
+        return (long) (part + measured + Math.min(all, LatentRecords.HELD + LatentRecords.PER_PLACE * volume.chunks()));
     }
 
     /** Bytes of files in a folder; 0 if it is not there. */

@@ -26,7 +26,9 @@ import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.model.WeightPieces;
 import subtext.random.Philox;
+import subtext.report.TensorBoard;
 import subtext.run.Beginning;
+import subtext.run.MetricsLog;
 import subtext.run.Provenance;
 import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
@@ -157,6 +159,8 @@ public final class TrainRun {
                             settings.resume(),
                             new Beginning(on.command(), config, Inputs.of(config)),
                             Provenance.of(device));
+                    MetricsLog log = MetricsLog.open(directory.metrics());
+                    TensorBoard board = new TensorBoard(directory.root());
                     Network network = new Network(
                             device,
                             sizes,
@@ -167,14 +171,15 @@ public final class TrainRun {
                             plan.samples(),
                             config.device().recompute(),
                             origin)) {
-                listener.accept(new EmEvent.RunStarted(
+                Metrics metrics = new Metrics(directory, log, listener.andThen(board));
+                metrics.accept(new EmEvent.RunStarted(
                         directory.root(),
                         directory.resumed(),
                         sizes.parameters(),
                         device.info().toString()));
                 notices.addAll(directory.notices());
                 Provenance.inexact(device).ifPresent(notices::add);
-                notices.forEach(line -> listener.accept(new EmEvent.Notice(line)));
+                notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
                 String name = "train-" + on.name().toLowerCase(Locale.ROOT);
                 StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name), plan.keepFinished());
                 Optional<Finished> found = stage.result(Finished.class);
@@ -190,7 +195,9 @@ public final class TrainRun {
                                 network,
                                 origin.isPresent(),
                                 settings.stop(),
-                                listener);
+                                metrics);
+                log.add("finished", Map.of("wallSeconds", (System.nanoTime() - from) * 1e-9));
+                log.flush();
                 directory.finish();
                 return new Report(
                         directory.root().toString(),
@@ -293,7 +300,9 @@ public final class TrainRun {
         NeuralModel model = network.model(material.tokenizer().controls(), plan.maxThought());
         Measurement measurement = new Measurement(
                 material,
-                Questions.of(material.heldOut(), plan, sizes.context()),
+                on == On.THOUGHTS
+                        ? Questions.of(material.heldOut(), plan, sizes.context())
+                        : Questions.whole(material.heldOut(), sizes.context()),
                 plan.evaluation(),
                 seeds.evaluation());
         Optional<EmReport.Measured> before = Optional.empty();

@@ -152,4 +152,45 @@ class LatentRecordsTest {
                 .isInstanceOf(EngineException.InvalidConfig.class)
                 .hasMessageStartingWith("em.maxThought: ");
     }
+
+    @Test
+    void chunksThatDoNotFitBesideAThoughtAreCounted() {
+        EmPlan plan = EmPlan.of(RunConfig.preset("smoke").with("em.maxThought", "7"));
+        List<Document> documents = IntStream.of(3, 10, 12, 40)
+                .mapToObj(n -> new Document(
+                        "d" + n,
+                        List.of(new Chunk(Tokens.of(new int[50]), false), new Chunk(Tokens.of(new int[n]), true))))
+                .toList();
+        Questions questions = Questions.of(documents, plan, 21); // of which 10 are left for text
+        assertThat(questions.notice("corpus"))
+                .hasValueSatisfying(line -> assertThat(line)
+                        .startsWith("corpus: 2 of 4 chunks are longer than the 10 tokens")
+                        .contains("their last 32 tokens"));
+        assertThat(questions.stream().mapToInt(q -> q.text().size())).containsExactly(3, 10, 10, 10);
+        assertThat(Questions.of(documents, plan, 51).notice("corpus")).isEmpty();
+    }
+
+    /** Raw text is measured whole: each token is asked for once, behind all that stands before it or at least half a context. */
+    @Test
+    void rawQuestionsLeaveNothingOut() {
+        int positions = 24;
+        for (int n : new int[] {1, 9, 10, 11, 20, 97}) {
+            int[] text = IntStream.range(0, n).map(i -> 100 + i).toArray();
+            Document document =
+                    new Document("d", List.of(new Chunk(Tokens.of(1, 2, 3), false), new Chunk(Tokens.of(text), true)));
+            List<Integer> asked = new ArrayList<>();
+            for (Question question : Questions.whole(List.of(document), positions)) {
+                int behind = 3 + asked.size();
+                assertThat(question.context().size()).isGreaterThanOrEqualTo(Math.min(behind, positions / 2 - 2));
+                assertThat(question.context())
+                        .isEqualTo(document.text()
+                                .slice(behind - question.context().size(), behind));
+                for (int id : question.text().toArray()) {
+                    asked.add(id);
+                }
+            }
+            assertThat(asked)
+                    .containsExactlyElementsOf(IntStream.of(text).boxed().toList());
+        }
+    }
 }
