@@ -98,6 +98,14 @@ class FamiliesTest {
         JsonNode before = run("inspect", "@/foreign", "--json").json();
         assertThat(before.path("architecture").asString()).isEqualTo(family.architecture());
         assertThat(before.path("latentControls").asBoolean()).isFalse();
+        Outcome thoughtless = run("generate", "--model", "@/foreign", "--think", "--device", "cpu");
+        assertThat(thoughtless.code()).isEqualTo(3);
+        assertThat(thoughtless.err())
+                .contains("lacks control tokens such as <latent>, so it was never trained to think")
+                .hasLineCount(1);
+        assertThat(run("score", "--model", "@/foreign", "--text", "the cat", "--elbo", "2", "--device", "cpu")
+                        .err())
+                .isEqualTo(thoughtless.err());
 
         JsonNode added = run("import", "@/foreign", "@/own", "--json").json().path("added");
         assertThat(added.toString()).isEqualTo("[\"<latent>\",\"</latent>\",\"<prior>\",\"<posterior>\"]");

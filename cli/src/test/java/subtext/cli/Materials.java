@@ -119,6 +119,14 @@ final class Materials {
         write("array.jsonl", "[1, 2, 3]\n");
         write("number.jsonl", "{\"question\": 1e999999999, \"answer\": \"x #### 1\"}\n");
         write("fields.jsonl", "{\"prompt\": \"1 + 1?\"}\n");
+        write("prompts.jsonl", "{\"id\": 1, \"prompt\": \"s1\"}\n");
+        write("prompttype.jsonl", "{\"prompt\": \"s1\"}\n\n{\"prompt\": 5}\n");
+        write("promptid.jsonl", "{\"id\": [1], \"prompt\": \"s1\"}\n");
+        write("prompttwo.jsonl", "{\"prompt\": \"s1\"} {\"prompt\": \"s2\"}\n");
+        write("prompttwice.jsonl", "{\"prompt\": \"s1\", \"prompt\": \"s2\"}\n");
+        write("promptlong.jsonl", "{\"prompt\": \"" + "s1 ".repeat(100) + "\"}\n");
+        write("promptlatin.jsonl", "{\"prompt\": \"\u00e9\"}\n".getBytes(StandardCharsets.ISO_8859_1));
+        write("textempty.jsonl", "{\"text\": \"s1\"}\n{\"prompt\": \"s1\", \"text\": \"\"}\n");
         write("latin.txt", "caf\u00e9\n".getBytes(StandardCharsets.ISO_8859_1));
         write("corpus.csv", "a,b\n1,2\n");
         write("fake.parquet", "PAR1 and no more PAR1");

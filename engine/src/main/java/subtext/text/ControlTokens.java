@@ -36,6 +36,16 @@ public record ControlTokens(int bos, int eos, int latent, int endLatent, int pri
         return new int[] {bos, eos, latent, endLatent, prior, posterior};
     }
 
+    /**
+     * {@return the prompt that asks for the thought before a text, in training, measurement and use: {@code <bos> C <latent><prior>}} The
+     * thought that follows ends with {@code </latent>}, and then comes the text.
+     *
+     * @param context C, what stands before the thought; may be empty
+     */
+    public Tokens priorPrompt(Tokens context) {
+        return Tokens.concat(Tokens.of(bos), context, Tokens.of(latent, prior));
+    }
+
     /** {@return whether all six are there: what training with latents needs} */
     public boolean complete() {
         return Arrays.stream(ids()).allMatch(id -> id != NONE);

@@ -9,12 +9,16 @@ import java.nio.file.Path;
 import subtext.bindings.EngineException;
 
 /** The lines of a text in UTF-8, in memory bounded by the longest line that is allowed. Ends are LF or CR LF. */
-final class Lines {
+public final class Lines {
     /** What a line is. */
-    enum State {
+    public enum State {
+        /** A line in UTF-8: {@link #text} has it. */
         TEXT,
+        /** Longer than is allowed; passed over. */
         TOO_LONG,
+        /** Not in UTF-8. */
         NOT_UTF8,
+        /** There is no further line. */
         END
     }
 
@@ -32,30 +36,42 @@ final class Lines {
     private long number;
     private String text = "";
 
-    /** @param longest bytes of a line, at most; a longer one is passed over in pieces */
-    Lines(Path file, InputStream in, int longest) {
+    /**
+     * The lines of a stream, which the caller closes.
+     *
+     * @param file named in messages
+     * @param in read to its end
+     * @param longest bytes of a line, at most; a longer one is passed over in pieces
+     */
+    public Lines(Path file, InputStream in, int longest) {
         this.file = file;
         this.in = in;
         this.longest = longest;
     }
 
-    /** Number of the line last read, from 1. */
-    long number() {
+    /** {@return number of the line last read, from 1} */
+    public long number() {
         return number;
     }
 
-    /** The line last read, if it is one of text. */
-    String text() {
+    /** {@return the line last read without its end, if it is one of text} */
+    public String text() {
         return text;
     }
 
-    /** Bytes of the line last read. */
-    int bytes() {
+    /** {@return bytes of the line last read} */
+    public int bytes() {
         return length;
     }
 
-    /** Reads the next line. */
-    State next() throws IOException {
+    /**
+     * Reads the next line.
+     *
+     * @return what it is
+     * @throws EngineException.InvalidInput if there is none within 1 GiB
+     * @throws IOException if the stream cannot be read
+     */
+    public State next() throws IOException {
         length = 0;
         text = "";
         long passed = 0;
@@ -79,8 +95,8 @@ final class Lines {
             }
             passed += to - at;
             if (passed > NO_LINES) {
-                throw new EngineException.InvalidInput("corpus: " + file + ": line " + (number + 1)
-                        + " has no end within 1 GiB: this is not a file of lines");
+                throw new EngineException.InvalidInput(
+                        file + ": line " + (number + 1) + " has no end within 1 GiB: this is not a file of lines");
             }
             if (passed <= longest) {
                 keep(to);

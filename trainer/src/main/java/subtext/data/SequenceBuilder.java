@@ -127,7 +127,7 @@ public record SequenceBuilder(ControlTokens control, long key, double priorShare
      * @param context C, what stands before the chunk in its document
      */
     public Tokens priorPrompt(Tokens context) {
-        return Tokens.concat(Tokens.of(control.bos()), context, Tokens.of(control.latent(), control.prior()));
+        return control.priorPrompt(context);
     }
 
     private int plain(Tokens sequence, int from) {

@@ -128,8 +128,7 @@ public final class CotTask {
      * @param problem any of this world
      */
     public Tokens thoughtPrompt(ChainWorld.Problem problem) {
-        ControlTokens controls = world.controls();
-        return Tokens.concat(rawPrompt(problem), Tokens.of(controls.latent(), controls.prior()));
+        return world.controls().priorPrompt(problem.question());
     }
 
     /**
