@@ -22,12 +22,15 @@ import subtext.run.RunConfig;
 import subtext.run.RunDirectory;
 import subtext.testing.FaultyDisk;
 import subtext.testing.FaultyDisk.Fault;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Runs in processes of their own that end by SIGKILL, half of them at a moment drawn uniformly from the time a run takes, half of them inside
  * the write of a checkpoint or of a part of thoughts. For the latter the disk layer stops the process at an operation drawn from all those
  * writes, half of the bytes written if it is one that writes, until the signal comes: a write takes microseconds, and a moment drawn
- * by time alone would miss it. All are taken up again and end in the very models of the unbroken run.
+ * by time alone would miss it. All are taken up again and end in the very models and figures of the unbroken run.
  */
 class KilledRunTest {
     private static final RunConfig TINY = RunConfig.preset("smoke")
@@ -146,6 +149,23 @@ class KilledRunTest {
         return digests;
     }
 
+    /** All that a report says, warnings included, but for times and the folder. */
+    private static JsonNode figures(EmReport report) {
+        JsonNode tree = JsonMapper.shared().readTree(report.toJson());
+        ((ObjectNode) tree).remove("run");
+        strip(tree);
+        return tree;
+    }
+
+    private static void strip(JsonNode tree) {
+        if (tree instanceof ObjectNode object) {
+            object.remove(object.propertyNames().stream()
+                    .filter(name -> name.contains("econd"))
+                    .toList());
+        }
+        tree.forEach(KilledRunTest::strip);
+    }
+
     private static boolean hasLeftovers(Path root) {
         return FaultyDisk.tree(root).stream().anyMatch(name -> name.contains(AtomicFiles.TEMPORARY));
     }
@@ -165,9 +185,10 @@ class KilledRunTest {
         int[] inside = {0};
         disk.observe(path -> inside[0] += isInsideAWrite(path) ? 1 : 0);
         Path whole = folder.resolve("whole");
-        EmRun.start(new EmSettings(disk.over(whole), false, false, TINY), event -> {});
+        JsonNode figures = figures(EmRun.start(new EmSettings(disk.over(whole), false, false, TINY), event -> {}));
         Map<String, String> models = models(whole);
         assertThat(models).hasSize(3);
+        assertThat(figures.path("seeds").get(0).path("warnings")).isNotEmpty();
         // how long it takes in a process of its own
         Process process = begin(folder.resolve("timed").toString());
         double seconds;
@@ -198,7 +219,8 @@ class KilledRunTest {
             boolean begunOne = Files.exists(run.resolve("run.json"));
             begunOnes += begunOne ? 1 : 0;
             cutWrites += Files.exists(run) && hasLeftovers(run) ? 1 : 0;
-            EmRun.start(new EmSettings(run, begunOne, false, TINY), event -> {});
+            EmReport resumed = EmRun.start(new EmSettings(run, begunOne, false, TINY), event -> {});
+            assertThat(figures(resumed)).as("case %d", i).isEqualTo(figures);
             assertThat(models(run)).as("case %d", i).isEqualTo(models);
             assertThat(RunDirectory.verify(run, path -> {}).problems())
                     .as("case %d", i)
@@ -211,7 +233,7 @@ class KilledRunTest {
         }
         System.out.printf(
                 "%d killed, %d inside one of %d operations of writes, %d at random within %.1f s (%d more were faster): %d had begun,"
-                        + " %d left half a write; all ended in the same models, %.0f s%n",
+                        + " %d left half a write; all ended in the same models and figures, %.0f s%n",
                 count,
                 count / 2,
                 inside[0],
