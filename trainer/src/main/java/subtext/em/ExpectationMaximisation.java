@@ -455,7 +455,7 @@ public final class ExpectationMaximisation {
                 drawn = LatentPart.read(file, source);
                 requireAbout(questions, drawn, file);
             } else {
-                if (!loaded) {
+                if (!loaded && proposers.weights().size() == 1) { // those of folds are loaded in turn
                     network.llama().upload(proposers.weights().getFirst());
                     loaded = true;
                 }

@@ -3,6 +3,8 @@ package subtext.em;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
 import java.util.List;
 import java.util.Optional;
 import subtext.bindings.EngineException;
@@ -97,19 +99,38 @@ record StageFolder(Path path, boolean keep) {
     }
 
     /**
-     * The weights of the model, read from its file each time they are asked for.
+     * The weights of the model, read from its file each time they are asked for; its digest is taken again only if the file is another or was
+     * written to since.
      *
      * @param digest what {@link #writeModel} gave
      * @throws EngineException.CorruptFile when they are asked for and the file is not that one any more
      */
     WeightPieces weights(LlamaConfig config, String digest) {
+        State[] good = new State[1];
         return sink -> {
-            String found = digest();
-            if (!found.equals(digest)) {
-                throw new EngineException.CorruptFile(
-                        model().resolve(WEIGHTS) + ": SHA-256 is " + found + ", expected " + digest);
+            State now = State.of(model().resolve(WEIGHTS));
+            if (!now.equals(good[0])) {
+                String found = digest();
+                if (!found.equals(digest)) {
+                    throw new EngineException.CorruptFile(
+                            model().resolve(WEIGHTS) + ": SHA-256 is " + found + ", expected " + digest);
+                }
+                good[0] = now.isSettled() ? now : null;
             }
             HuggingFace.weights(model(), config, sink::accept);
         };
+    }
+
+    /** What the file system says of a file: not the same if it was replaced or written to. */
+    private record State(Object key, long size, FileTime modified) {
+        static State of(Path file) throws IOException {
+            BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
+            return new State(attributes.fileKey(), attributes.size(), attributes.lastModifiedTime());
+        }
+
+        /** Whether a later write would change the time: file systems count it in steps. */
+        boolean isSettled() {
+            return modified.toMillis() + 2000 < System.currentTimeMillis();
+        }
     }
 }
