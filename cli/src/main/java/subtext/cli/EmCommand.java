@@ -35,6 +35,7 @@ import subtext.em.RunPlan;
             "  subtext em --seeds 0,1,2,3,4 --samples 8 --run runs/k8 --json > k8.json",
             "  subtext em --preset gsm8k --corpus train.jsonl --bad-records skip",
             "  subtext em --preset gsm8k --corpus 'gsm8k/**.parquet'",
+            "  subtext em --corpus corpus.jsonl --set corpus.thoughts=teacher.jsonl",
             "  subtext em --config my.yaml --set training.learningRate=1e-3 --dry-run",
             "  subtext em --preset tinyllama-finemath --dry-run --rates bench/results/h100.json"
         })

@@ -31,6 +31,7 @@ import tools.jackson.databind.json.JsonMapper;
             "  subtext prepare 'data/**.jsonl.zst' shards --set corpus.text='{title}. {body}' --bad-records skip",
             "  subtext prepare gsm8k/train.jsonl shards --preset gsm8k-small --held-out 0.05",
             "  subtext em --preset gsm8k-small --corpus shards",
+            "  subtext prepare finemath/ shards --from models/tinyllama --set corpus.thoughts=teacher.jsonl",
             "  subtext verify shards"
         })
 final class PrepareCommand implements Callable<Integer> {
@@ -146,6 +147,9 @@ final class PrepareCommand implements Callable<Integer> {
         to.printf("%-9s %13s %17s %17s %9s %7s%n", "", "documents", "characters", "tokens", "per token", "shards");
         part(to, "train", s.train());
         part(to, "held-out", s.heldOut());
+        if (s.warmStart().documents() > 0) {
+            part(to, "thoughts", s.warmStart());
+        }
         to.printf(
                 "leaks: of %,d held-out chunks %,d stand in the training text whole, %,d share 13 words with it%s%n",
                 s.leaks().chunks(),

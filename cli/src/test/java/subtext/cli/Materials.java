@@ -127,6 +127,16 @@ final class Materials {
         write("promptlong.jsonl", "{\"prompt\": \"" + "s1 ".repeat(100) + "\"}\n");
         write("promptlatin.jsonl", "{\"prompt\": \"\u00e9\"}\n".getBytes(StandardCharsets.ISO_8859_1));
         write("textempty.jsonl", "{\"text\": \"s1\"}\n{\"prompt\": \"s1\", \"text\": \"\"}\n");
+        String taught = "{\"chunks\": [{\"suffix\": \"One.\", \"latent\": \"First.\"}]}\n";
+        write("taught.jsonl", taught);
+        write("taughtnone.jsonl", taught.replace("latent", "idea"));
+        write("taughttext.jsonl", taught + "{\"text\": \"One.\", \"thought\": \"First.\"}\n");
+        write("taughtobject.jsonl", taught + "{\"chunks\": {\"suffix\": \"One.\"}}\n");
+        write("taughtempty.jsonl", taught + "{\"chunks\": []}\n");
+        write("taughtnumber.jsonl", taught + "{\"chunks\": [{\"suffix\": \"One.\", \"latent\": 1e999999999}]}\n");
+        write("taughtboth.jsonl", taught + "{\"chunks\": [{\"suffix\": \"One.\", \"text\": \"Two.\"}]}\n");
+        write("taughtbare.jsonl", taught + "{\"chunks\": [{\"suffix\": \"One.\"}, {\"latent\": \"\u001b[31m\"}]}\n");
+        write("taughtmany.jsonl", taught + "{\"chunks\": [" + "{},".repeat(3_000_000) + "{}]}\n");
         write("latin.txt", "caf\u00e9\n".getBytes(StandardCharsets.ISO_8859_1));
         write("corpus.csv", "a,b\n1,2\n");
         write("fake.parquet", "PAR1 and no more PAR1");

@@ -160,6 +160,77 @@ class PreparedCorpusTest {
     }
 
     @Test
+    void aTeachersThoughtsForEachChunkGoIntoShardsOfTheirOwn() throws IOException {
+        StringBuilder corpus = new StringBuilder();
+        StringBuilder taught = new StringBuilder("{\"chunks\":[]}\n");
+        for (int i = 0; i < 120; i++) {
+            String first = "Ann has %d apples and buys %d. ".formatted(2 + i % 40, 3 + i / 40);
+            String then = "She now has %d.".formatted(5 + i % 40 + i / 40);
+            if (i % 4 > 0) {
+                corpus.append("{\"text\":\"").append(first).append(then).append("\"}\n");
+            } else {
+                taught.append(
+                        "{\"chunks\":[{\"suffix\":\"%s\",\"latent\":\"A problem.\"},{\"suffix\":\"%s\",\"latent\":\"Add both.\"}]}\n"
+                                .formatted(first, then));
+            }
+        }
+        Files.writeString(folder.resolve("corpus.jsonl"), corpus);
+        Files.writeString(folder.resolve("taught.jsonl"), taught);
+        String[] prepare = {
+            "prepare",
+            "@/corpus.jsonl",
+            "@/shards",
+            "--held-out",
+            "0.2",
+            "--duplicates",
+            "exact",
+            "--bad-records",
+            "skip",
+            "--set",
+            "corpus.thoughts=@/taught.jsonl",
+            "--set",
+            "corpus.vocabulary=300",
+            "--set",
+            "corpus.chunkSentences=1"
+        };
+        Outcome prepared = run(prepare);
+        assertThat(prepared.code()).as(prepared.err()).isZero();
+        assertThat(prepared.out()).contains("90 records, 1 bad").containsPattern("thoughts +30 ");
+        assertThat(prepared.err()).contains("left out: " + folder.resolve("taught.jsonl") + ": line 1: field 'chunks'");
+        assertThat(run("verify", "@/shards").code()).isZero();
+        JsonNode seed = run(
+                        List.of("em", "--corpus", "@/shards", "--run", "@/em"),
+                        Stream.concat(
+                                        Stream.of(SMALL),
+                                        Stream.of(
+                                                "--set",
+                                                "corpus.warmStart=0",
+                                                "--set",
+                                                "corpus.documents=0",
+                                                "--set",
+                                                "model.kvHeads=2",
+                                                "--set",
+                                                "baselines=[]",
+                                                "--set",
+                                                "evaluation.elboSamples=1",
+                                                "--set",
+                                                "evaluation.bounds=[1]"))
+                                .toArray(String[]::new))
+                .json()
+                .path("seeds")
+                .get(0);
+        assertThat(seed.path("iterations")).hasSize(2);
+
+        // other thoughts, other shards
+        Files.writeString(folder.resolve("taught.jsonl"), taught.append("\n"));
+        Outcome changed = run(prepare);
+        assertThat(changed.code()).isEqualTo(2);
+        assertThat(changed.err())
+                .contains("was begun with other thoughts, or these have changed since")
+                .hasLineCount(1);
+    }
+
+    @Test
     void heldOutTextThatIsTrainedOnTooIsWarnedOf() throws IOException {
         Draws draws = new Draws(12);
         StringBuilder clean = new StringBuilder();

@@ -7,14 +7,17 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import subtext.bindings.EngineException;
 import subtext.io.Digest;
 import subtext.io.JsonProblem;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
@@ -39,6 +42,8 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
 
     private static final int LONGEST_ID = 1000;
 
+    private static final String HALF_PAIR = "holds half a surrogate pair, which no tokenizer can give back";
+
     /**
      * A text with its name.
      *
@@ -56,8 +61,34 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param text of a record, what is to be explained
      * @param thought of a record; may be empty: no thoughts are known
      * @param id name of the field that names a record; empty: its content does
+     * @param chunks whether a record holds its text cut, each chunk with the thought known for it, in {@code chunks}; the templates are then
+     *     not used
      */
-    public record Mapping(Template context, Template text, Template thought, String id) {
+    public record Mapping(Template context, Template text, Template thought, String id, boolean chunks) {
+        /**
+         * Of records whose fields become texts by templates.
+         *
+         * @param context of a record; may be empty
+         * @param text of a record, what is to be explained
+         * @param thought of a record; may be empty: no thoughts are known
+         * @param id name of the field that names a record; empty: its content does
+         */
+        public Mapping(Template context, Template text, Template thought, String id) {
+            this(context, text, thought, id, false);
+        }
+
+        /**
+         * {@return a mapping of records such as {@code {"chunks": [{"suffix": "...", "latent": "..."}]}}} A chunk's text is in {@code suffix} or
+         * {@code text}, its thought in {@code latent} or {@code thought}; missing, null and empty all say that none is known. Other fields,
+         * {@code prefix} among them, are not looked at.
+         *
+         * @param id name of the field that names a record; empty: its content does
+         */
+        public static Mapping ofChunks(String id) {
+            Template none = Template.parse("", "");
+            return new Mapping(none, none, none, id, true);
+        }
+
         /** Names of the fields that are needed of a record. */
         Set<String> fields() {
             Set<String> fields = new TreeSet<>(context.fields());
@@ -71,6 +102,14 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
     }
 
     /**
+     * A chunk that a record itself gives.
+     *
+     * @param text of the chunk, not empty
+     * @param thought the thought beneath it, where one is known
+     */
+    public record Piece(String text, Optional<String> thought) {}
+
+    /**
      * A good record, where it was found.
      *
      * @param file where
@@ -80,6 +119,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param context what stands before the text; may be empty
      * @param text what is to be explained, not empty
      * @param thought the thought beneath it, where the record has one
+     * @param chunks those of a record that holds its text cut; concatenated they are the text
      */
     public record Found(
             Path file,
@@ -88,7 +128,13 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             Optional<String> named,
             String context,
             String text,
-            Optional<String> thought) {
+            Optional<String> thought,
+            List<Piece> chunks) {
+        /** Copies the list of chunks. */
+        public Found {
+            chunks = List.copyOf(chunks);
+        }
+
         /** {@return the name that its content gives it: 16 hexadecimal digits of the digest of context and text} */
         public String contentId() {
             return Digest.of((context + "\0" + text).getBytes(StandardCharsets.UTF_8))
@@ -146,8 +192,14 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         }
     }
 
+    /** Names, values and brackets of a record, at most: each takes some hundred bytes of memory once read. */
+    private static final long MOST_JSON_TOKENS = 1 << 20;
+
     private static final JsonMapper JSON = new JsonMapper(JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .streamReadConstraints(StreamReadConstraints.builder()
+                    .maxTokenCount(MOST_JSON_TOKENS)
+                    .build())
             .build());
 
     /** Copies the list of records. */
@@ -213,7 +265,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * Reads a corpus record by record. Memory is bounded by {@link #LARGEST_RECORD}, for parquet by its row groups as well.
      *
      * @param path a file, a folder (all corpus files under it) or a glob; several files are read in the order of their names
-     * @param mapping how records become texts; not used for plain text, whose documents are texts already
+     * @param mapping how records become texts; not used for plain text, whose documents are texts already. One of chunks reads JSON lines only
      * @param bad told of records that cannot be used. A file that is damaged or not what its name says always stops
      * @param sink told of every good record, on the thread that called
      * @return number of good records
@@ -269,6 +321,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                 CorpusBytes.Kind kind = CorpusBytes.kind(file);
                 packing = kind.packing();
                 if (kind == CorpusBytes.Kind.PARQUET) {
+                    requireNoChunks("parquet");
                     unit = "row";
                     parquet();
                     return;
@@ -289,6 +342,13 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             }
         }
 
+        private void requireNoChunks(String form) {
+            if (mapping.chunks()) {
+                throw new EngineException.InvalidInput("corpus: " + file + " is " + form
+                        + ": chunks with thoughts are read from JSON lines, an object with 'chunks' each");
+            }
+        }
+
         private String place() {
             return "corpus: " + file + ": " + unit + " " + (number + 1);
         }
@@ -298,6 +358,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         private void text(Lines lines) throws IOException {
             String name = CorpusFiles.inner(file.getFileName().toString());
             if (name.endsWith(".txt") || name.endsWith(".text")) {
+                requireNoChunks("plain text");
                 paragraphs(lines);
             } else if (name.endsWith(".jsonl") || name.endsWith(".json") || name.endsWith(".ndjson")) {
                 jsonLines(lines);
@@ -335,8 +396,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                 try {
                     JsonNode record = JSON.readTree(text);
                     if (!record.isObject()) {
-                        throw new EngineException.InvalidInput("expected a JSON object, got "
-                                + record.getNodeType().toString().toLowerCase(java.util.Locale.ROOT));
+                        throw new EngineException.InvalidInput("expected a JSON object, got " + kind(record));
                     }
                     found = found(record);
                 } catch (JacksonException e) {
@@ -386,7 +446,8 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                 bad(tooLong(LARGEST_RECORD));
             } else if (!block.isEmpty()) {
                 // what UTF-8 spells is whole and not empty
-                give(new Found(file, unit, number, Optional.empty(), "", block.toString(), Optional.empty()));
+                give(new Found(
+                        file, unit, number, Optional.empty(), "", block.toString(), Optional.empty(), List.of()));
             }
             block.setLength(0);
         }
@@ -433,16 +494,20 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
         // ---- records
 
         private Found found(JsonNode record) {
+            List<Piece> chunks = mapping.chunks() ? pieces(record) : List.of();
             Found found = new Found(
                     file,
                     unit,
                     number,
                     mapping.id().isEmpty() ? Optional.empty() : Optional.of(id(record)),
                     mapping.context().render(record),
-                    mapping.text().render(record),
+                    mapping.chunks()
+                            ? chunks.stream().map(Piece::text).collect(Collectors.joining())
+                            : mapping.text().render(record),
                     mapping.thought().isEmpty()
                             ? Optional.empty()
-                            : Optional.of(mapping.thought().render(record)));
+                            : Optional.of(mapping.thought().render(record)),
+                    chunks);
             if (found.text().isEmpty()) {
                 throw new EngineException.InvalidInput("the text is empty");
             }
@@ -450,9 +515,72 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                     || halfPair(found.text())
                     || halfPair(found.thought().orElse(""))
                     || halfPair(found.named().orElse(""))) {
-                throw new EngineException.InvalidInput("holds half a surrogate pair, which no tokenizer can give back");
+                throw new EngineException.InvalidInput(HALF_PAIR);
             }
             return found;
+        }
+
+        // ---- records that hold their text cut
+
+        private static List<Piece> pieces(JsonNode record) {
+            JsonNode list = record.get("chunks");
+            if (list == null || list.isNull()) {
+                throw new EngineException.InvalidInput("field 'chunks' is missing");
+            }
+            if (!list.isArray()) {
+                throw new EngineException.InvalidInput("field 'chunks': expected a list, got " + kind(list));
+            }
+            if (list.isEmpty()) {
+                throw new EngineException.InvalidInput("field 'chunks' is an empty list");
+            }
+            List<Piece> pieces = new ArrayList<>();
+            for (JsonNode chunk : list) {
+                String where = "chunk " + (pieces.size() + 1) + ": ";
+                if (!chunk.isObject()) {
+                    throw new EngineException.InvalidInput(
+                            where + "expected an object with a text, got " + kind(chunk));
+                }
+                String text = either(chunk, "suffix", "text", where)
+                        .orElseThrow(() -> new EngineException.InvalidInput(
+                                where + "no text: expected it in field 'suffix' or 'text'"));
+                if (text.isEmpty()) {
+                    throw new EngineException.InvalidInput(where + "the text is empty");
+                }
+                Optional<String> thought =
+                        either(chunk, "latent", "thought", where).filter(known -> !known.isEmpty());
+                if (halfPair(text) || halfPair(thought.orElse(""))) {
+                    throw new EngineException.InvalidInput(where + HALF_PAIR);
+                }
+                pieces.add(new Piece(text, thought));
+            }
+            return pieces;
+        }
+
+        /** The value of the one of two fields that is there; null counts as not there. */
+        private static Optional<String> either(JsonNode chunk, String first, String second, String where) {
+            Optional<String> one = text(chunk, first, where);
+            Optional<String> other = text(chunk, second, where);
+            if (one.isPresent() && other.isPresent()) {
+                throw new EngineException.InvalidInput(
+                        where + "has both '" + first + "' and '" + second + "': leave one out");
+            }
+            return one.or(() -> other);
+        }
+
+        private static Optional<String> text(JsonNode chunk, String field, String where) {
+            JsonNode value = chunk.get(field);
+            if (value == null || value.isNull()) {
+                return Optional.empty();
+            }
+            if (!value.isString()) {
+                throw new EngineException.InvalidInput(
+                        where + "field '" + field + "': expected text, got " + kind(value));
+            }
+            return Optional.of(value.asString());
+        }
+
+        private static String kind(JsonNode node) {
+            return node.getNodeType().toString().toLowerCase(Locale.ROOT);
         }
 
         private void give(Found found) {

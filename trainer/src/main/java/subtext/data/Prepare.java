@@ -13,10 +13,13 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
@@ -40,6 +43,9 @@ import tools.jackson.databind.json.JsonMapper;
  *       chunks on the way.
  * </ol>
  *
+ * <p>Documents of a warm start, in files of their own with a thought for each chunk, are looked through first and written last, to shards of
+ * their own.
+ *
  * <p>No progress is stored: the scan's result and every shard are files that are there whole or not at all, and starting again is looking
  * which are there. A killed and repeated command ends in the same bytes.
  */
@@ -58,17 +64,19 @@ public final class Prepare {
      * What decides the shards.
      *
      * @param corpus file, folder or glob
+     * @param thoughts file, folder or glob of the documents of the warm start, in chunks with thoughts (see {@link Taught}); empty: none
      * @param mapping how records become texts
      * @param skipBad whether bad records are left out and counted
      * @param chunker cuts texts; empty: a text is one chunk
      * @param duplicates which are left out
      * @param heldOut share of the documents to hold out, by the hash of their content
-     * @param tokenizer to use; empty: one is trained on the training part
+     * @param tokenizer to use; empty: one is trained on the training part and the documents of the warm start
      * @param vocabulary ids of a tokenizer that is trained
      * @param shardBytes a shard ends with the document that reaches this
      */
     public record Settings(
             String corpus,
+            String thoughts,
             Corpus.Mapping mapping,
             boolean skipBad,
             Optional<Chunker> chunker,
@@ -96,7 +104,7 @@ public final class Prepare {
     /**
      * How far it is.
      *
-     * @param stage {@code scan}, {@code tokenizer} or {@code write}
+     * @param stage {@code scan}, {@code tokenizer}, {@code write} or {@code thoughts}
      * @param records looked at
      * @param total of them; 0 while it is not known
      */
@@ -122,6 +130,7 @@ public final class Prepare {
     private static final String SCAN = "scan";
     private static final String TRAIN = "train";
     private static final String HELD_OUT_PART = "held-out";
+    private static final String WARM_START = "warm-start";
 
     private static final JsonMapper JSON =
             JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
@@ -130,6 +139,7 @@ public final class Prepare {
     private final Settings settings;
     private final Consumer<Progress> listener;
     private final List<Path> files;
+    private final List<Path> thoughtFiles;
     private final int threads = Runtime.getRuntime().availableProcessors();
     private boolean folderIsNew;
 
@@ -138,6 +148,7 @@ public final class Prepare {
         this.settings = settings;
         this.listener = listener;
         this.files = CorpusFiles.of(settings.corpus());
+        this.thoughtFiles = settings.thoughts().isEmpty() ? List.of() : CorpusFiles.of(settings.thoughts());
     }
 
     /**
@@ -193,10 +204,14 @@ public final class Prepare {
 
     private Prepared make() throws IOException {
         Path scanFolder = out.resolve(SCAN);
+        Optional<Taught> taught = settings.thoughts().isEmpty()
+                ? Optional.empty()
+                : Optional.of(
+                        Taught.scan(settings.thoughts(), settings.mapping().id(), settings.skipBad()));
         Scan scan = scan(scanFolder);
         Drops drops = drops(scanFolder, scan);
-        Tokenizer tokenizer = tokenizer(scan, drops);
-        Prepared.Statistics statistics = write(scanFolder, scan, drops, tokenizer);
+        Tokenizer tokenizer = tokenizer(scan, drops, taught);
+        Prepared.Statistics statistics = write(scanFolder, scan, drops, taught, tokenizer);
         AtomicFiles.write(out.resolve(Prepared.MANIFEST), Prepared.sealed(statistics));
         delete(scanFolder);
         return Prepared.open(out);
@@ -207,7 +222,7 @@ public final class Prepare {
      * one. The plan goes last, so that a folder half cleared is still one of ours.
      */
     private void discard() throws IOException {
-        for (String part : List.of(SCAN, TRAIN, HELD_OUT_PART)) {
+        for (String part : List.of(SCAN, TRAIN, HELD_OUT_PART, WARM_START)) {
             delete(out.resolve(part));
         }
         Files.deleteIfExists(out.resolve(Prepared.TOKENIZER));
@@ -236,15 +251,11 @@ public final class Prepare {
     /** Says in the folder what is prepared there, or sees that it is this. */
     private void claim() throws IOException {
         Map<String, Object> plan = new LinkedHashMap<>();
-        List<List<String>> sources = new ArrayList<>();
-        for (Path file : files) {
-            sources.add(List.of(
-                    file.toString(),
-                    Long.toString(Files.size(file)),
-                    Files.getLastModifiedTime(file).toString()));
-        }
         plan.put("format", TokenShard.VERSION);
-        plan.put("files", sources);
+        plan.put("files", sources(files));
+        if (!thoughtFiles.isEmpty()) {
+            plan.put("thoughts", sources(thoughtFiles));
+        }
         plan.put("context", settings.mapping().context().toString());
         plan.put("text", settings.mapping().text().toString());
         plan.put("thought", settings.mapping().thought().toString());
@@ -263,11 +274,13 @@ public final class Prepare {
         Path file = out.resolve(PLAN);
         if (Files.exists(file)) {
             JsonNode before = JSON.readTree(Prepared.unsealed(file));
-            for (String key : plan.keySet()) {
-                if (!now.get(key).toString().equals(String.valueOf(before.get(key)))) {
+            Set<String> keys = new LinkedHashSet<>(plan.keySet());
+            keys.addAll(before.propertyNames());
+            for (String key : keys) {
+                if (!String.valueOf(now.get(key)).equals(String.valueOf(before.get(key)))) {
                     throw new EngineException.InvalidConfig(out + " was begun with other "
-                            + (key.equals("files")
-                                    ? "files, or these have changed since"
+                            + (key.equals("files") || key.equals("thoughts")
+                                    ? key + ", or these have changed since"
                                     : key + " (" + before.get(key) + ", now " + now.get(key) + ")")
                             + "; name another folder, or remove this one");
                 }
@@ -275,6 +288,18 @@ public final class Prepare {
             return;
         }
         AtomicFiles.write(file, Prepared.sealed(plan));
+    }
+
+    /** Files with what tells that one was changed. */
+    private static List<List<String>> sources(List<Path> files) throws IOException {
+        List<List<String>> sources = new ArrayList<>();
+        for (Path file : files) {
+            sources.add(List.of(
+                    file.toString(),
+                    Long.toString(Files.size(file)),
+                    Files.getLastModifiedTime(file).toString()));
+        }
+        return sources;
     }
 
     // ---- scan
@@ -406,11 +431,11 @@ public final class Prepare {
 
     // ---- tokenizer
 
-    private Tokenizer tokenizer(Scan scan, Drops drops) throws IOException {
+    private Tokenizer tokenizer(Scan scan, Drops drops, Optional<Taught> taught) throws IOException {
         Path file = out.resolve(Prepared.TOKENIZER);
         if (!Files.exists(file)) {
             Tokenizer tokenizer =
-                    settings.tokenizer().isPresent() ? settings.tokenizer().get() : trained(scan, drops);
+                    settings.tokenizer().isPresent() ? settings.tokenizer().get() : trained(scan, drops, taught);
             if (!tokenizer.controls().complete() && tokenizer instanceof BpeTokenizer bpe) {
                 tokenizer = bpe.withControls();
             }
@@ -420,7 +445,7 @@ public final class Prepare {
     }
 
     /** On documents chosen by their hash, as many as have about the wanted number of characters. */
-    private Tokenizer trained(Scan scan, Drops drops) {
+    private Tokenizer trained(Scan scan, Drops drops, Optional<Taught> taught) {
         BpeTrainer trainer = new BpeTrainer();
         double share = (double) TOKENIZER_TEXT / Math.max(1, scan.characters());
         long key = Philox.key(0, "tokenizer");
@@ -435,6 +460,14 @@ public final class Prepare {
             }
             tell("tokenizer", record[0], scan.records());
         });
+        taught.ifPresent(documents -> {
+            double part = (double) TOKENIZER_TEXT / Math.max(1, documents.characters());
+            documents.teach(
+                    trainer,
+                    IntStream.range(0, documents.size())
+                            .filter(i -> Philox.uniform(key, i) < part)
+                            .toArray());
+        });
         return trainer.train(settings.vocabulary());
     }
 
@@ -448,7 +481,8 @@ public final class Prepare {
             String problem,
             Optional<Leaks.Hits> hits) {}
 
-    private Prepared.Statistics write(Path folder, Scan scan, Drops drops, Tokenizer tokenizer) throws IOException {
+    private Prepared.Statistics write(Path folder, Scan scan, Drops drops, Optional<Taught> taught, Tokenizer tokenizer)
+            throws IOException {
         String digest = Digest.of(out.resolve(Prepared.TOKENIZER));
         Leaks leaks = new Leaks(folder.resolve("held-out"), leftOut(drops), scan.runs(), MOST_RUNS);
         Corpus.Bad bad = new Corpus.Bad(settings.skipBad());
@@ -503,6 +537,10 @@ public final class Prepare {
             train.end(record[0]);
             heldOut.end(record[0]);
         }
+        Prepared.Part warm = Prepared.Part.NONE;
+        if (taught.isPresent()) {
+            warm = writeTaught(taught.get(), tokenizer, digest, leaks);
+        }
         Prepared.Part trained = part(TRAIN, characters[0]);
         Prepared.Part held = part(HELD_OUT_PART, characters[1]);
         if (trained.documents() == 0) {
@@ -515,16 +553,54 @@ public final class Prepare {
         return new Prepared.Statistics(
                 settings.corpus(),
                 files.size(),
+                settings.thoughts(),
                 scan.records(),
-                bad.count() + unspelled,
-                bad.problems(),
+                bad.count() + unspelled + taught.map(Taught::skipped).orElse(0L),
+                Stream.concat(bad.problems().stream(), taught.stream().flatMap(t -> t.problems().stream()))
+                        .toList(),
                 counted ? drops.exact().cardinality() : 0,
                 counted ? drops.near().cardinality() : 0,
                 trained,
                 held,
+                warm,
                 new Prepared.Leaked(count.chunks(), count.exact(), count.runs(), count.sampled()),
                 digest,
                 tokenizer.vocabulary());
+    }
+
+    /** A document of the warm start on its way to a shard; empty where it is in one already. */
+    private record WrittenTaught(int place, Optional<Annotated> document, Leaks.Hits hits) {}
+
+    private Prepared.Part writeTaught(Taught taught, Tokenizer tokenizer, String digest, Leaks leaks)
+            throws IOException {
+        try (ShardWriter shards = shards(WARM_START, tokenizer, digest);
+                Ordered<Taught.Placed, WrittenTaught> work = new Ordered<>(
+                        threads,
+                        UNDER_WAY,
+                        placed -> new WrittenTaught(
+                                placed.place(),
+                                placed.place() < shards.next()
+                                        ? Optional.empty()
+                                        : Optional.of(placed.document(tokenizer)),
+                                leaks.look(Leaks.Units.of(placed.texts()))),
+                        written -> {
+                            leaks.mark(written.hits());
+                            if (written.document().isPresent()) {
+                                shards.add(written.place(), written.document().get());
+                            }
+                        })) {
+            taught.each(placed -> {
+                tell("thoughts", placed.place() + 1, taught.size());
+                try {
+                    work.add(placed, placed.characters());
+                } catch (IOException e) {
+                    throw new UncheckedIOException(out + ": " + e.getMessage(), e);
+                }
+            });
+            work.finish();
+            shards.end(taught.size());
+        }
+        return part(WARM_START, taught.characters());
     }
 
     private EngineException changed() {

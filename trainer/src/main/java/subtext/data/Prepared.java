@@ -18,16 +18,22 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * A folder that {@link Prepare} made of a corpus: {@code prepared.json} with the statistics, {@code tokenizer.json}, and token shards under
- * {@code train/} and {@code held-out/}. Documents are read from the mapped shards when they are asked for.
+ * {@code train/}, {@code held-out/} and, if there is a warm start with files of its own, {@code warm-start/}. Documents are read from the mapped shards when they are asked for.
  *
  * @param folder where
  * @param statistics what it holds and what was left out
  * @param tokenizer that made the tokens
  * @param train documents to train on, in the order of the corpus
  * @param heldOut documents to measure on
+ * @param warmStart documents in chunks with thoughts, from files of their own; empty if there were none
  */
 public record Prepared(
-        Path folder, Statistics statistics, Tokenizer tokenizer, List<Annotated> train, List<Annotated> heldOut) {
+        Path folder,
+        Statistics statistics,
+        Tokenizer tokenizer,
+        List<Annotated> train,
+        List<Annotated> heldOut,
+        List<Annotated> warmStart) {
     static final String MANIFEST = "prepared.json";
     static final String TOKENIZER = "tokenizer.json";
     private static final int LARGEST = 256 << 20;
@@ -40,6 +46,7 @@ public record Prepared(
      *
      * @param corpus its path
      * @param files how many it was
+     * @param thoughts path of the documents of the warm start; empty if there are none
      * @param records good ones
      * @param bad ones that could not be used
      * @param problems what was wrong with the first of them
@@ -47,6 +54,7 @@ public record Prepared(
      * @param nearDuplicates records left out because an earlier one is nearly equal
      * @param train what is trained on
      * @param heldOut what is measured on
+     * @param warmStart documents in chunks with thoughts
      * @param leaks held-out chunks found in the training text
      * @param tokenizerSha256 digest of tokenizer.json
      * @param vocabulary ids of the tokenizer
@@ -54,6 +62,7 @@ public record Prepared(
     public record Statistics(
             String corpus,
             int files,
+            String thoughts,
             long records,
             long bad,
             List<String> problems,
@@ -61,9 +70,20 @@ public record Prepared(
             long nearDuplicates,
             Part train,
             Part heldOut,
+            Part warmStart,
             Leaked leaks,
             String tokenizerSha256,
             int vocabulary) {
+        /** Folders prepared before there were thoughts have none. */
+        public Statistics {
+            thoughts = thoughts == null ? "" : thoughts;
+            warmStart = warmStart == null ? Part.NONE : warmStart;
+        }
+
+        List<Part> parts() {
+            return List.of(train, heldOut, warmStart);
+        }
+
         /** {@return the statistics as JSON, a key a line} */
         public String toJson() {
             return JSON.writeValueAsString(this);
@@ -71,14 +91,16 @@ public record Prepared(
     }
 
     /**
-     * One side of the split.
+     * One side of the split, or the documents of the warm start.
      *
      * @param documents how many
      * @param characters of contexts, texts and thoughts
      * @param tokens of all three
      * @param shards files, in order
      */
-    public record Part(long documents, long characters, long tokens, List<Shard> shards) {}
+    public record Part(long documents, long characters, long tokens, List<Shard> shards) {
+        static final Part NONE = new Part(0, 0, 0, List.of());
+    }
 
     /**
      * A file of tokens.
@@ -130,7 +152,8 @@ public record Prepared(
                 statistics,
                 Tokenizer.load(tokenizer),
                 documents(folder, statistics, statistics.train()),
-                documents(folder, statistics, statistics.heldOut()));
+                documents(folder, statistics, statistics.heldOut()),
+                documents(folder, statistics, statistics.warmStart()));
     }
 
     /**
@@ -219,8 +242,7 @@ public record Prepared(
                 unsealed(folder.resolve(Prepare.PLAN));
             }
             Prepared prepared = open(folder);
-            for (Part part :
-                    List.of(prepared.statistics().train(), prepared.statistics().heldOut())) {
+            for (Part part : prepared.statistics().parts()) {
                 for (Shard said : part.shards()) {
                     TokenShard shard = TokenShard.open(folder.resolve(said.file()));
                     if (!shard.bodyDigest().equals(said.sha256())) {
@@ -245,10 +267,10 @@ public record Prepared(
      * @throws IOException if it cannot be read
      */
     public static int files(Path folder) throws IOException {
-        Statistics statistics = statistics(folder);
         return 3
-                + statistics.train().shards().size()
-                + statistics.heldOut().shards().size();
+                + statistics(folder).parts().stream()
+                        .mapToInt(part -> part.shards().size())
+                        .sum();
     }
 
     /**

@@ -169,14 +169,17 @@ public final class EmRun {
                 listener.accept(new EmEvent.Notice("model.from: "
                         + config.model().from() + " is not there yet: planned with the sizes of the configuration"));
             }
-            boolean corpusThere = config.corpus().path().isEmpty()
-                    || config.corpus().rawTokens() == 0
-                    || modelThere && Files.exists(Path.of(config.corpus().path()));
+            Optional<String> missing =
+                    config.corpus().rawTokens() == 0 ? Optional.empty() : Materials.missing(config.corpus());
+            if (!modelThere && config.corpus().rawTokens() > 0) {
+                missing = Optional.of(
+                        missing.orElse("a tokenizer for " + config.corpus().path()));
+            }
             LlamaConfig sizes;
             RunPlan.Volume volume;
             long held = 0;
             boolean truth = config.corpus().path().isEmpty();
-            if (corpusThere) {
+            if (missing.isEmpty()) {
                 Material material = Materials.of(
                         config,
                         new Seeds(config.seeds().getFirst()),
@@ -188,7 +191,7 @@ public final class EmRun {
             } else {
                 sizes = origin.map(Origin::config)
                         .orElseGet(() -> sizes(config.model(), config.corpus().vocabulary()));
-                volume = RunPlan.Volume.assumed(config.corpus(), plan);
+                volume = RunPlan.Volume.assumed(config.corpus(), plan, missing.get());
             }
             Optional<Rates> known =
                     rates.isPresent() ? rates : Optional.of(Rates.measured(device, sizes, type(config.device())));

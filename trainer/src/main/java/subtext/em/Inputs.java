@@ -27,6 +27,9 @@ final class Inputs {
                     "corpus.path",
                     Prepared.isAt(Path.of(corpus)) ? Prepared.digest(Path.of(corpus)) : together(Corpus.files(corpus)));
         }
+        if (Materials.readsThoughts(config.corpus())) {
+            digests.put("corpus.thoughts", together(Corpus.files(config.corpus().thoughts())));
+        }
         if (!config.model().from().isEmpty()) {
             digests.put(
                     "model.from",

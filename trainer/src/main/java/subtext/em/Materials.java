@@ -2,6 +2,7 @@ package subtext.em;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -18,6 +19,7 @@ import subtext.data.Chunker;
 import subtext.data.Corpus;
 import subtext.data.Document;
 import subtext.data.Prepared;
+import subtext.data.Taught;
 import subtext.data.Template;
 import subtext.data.View;
 import subtext.evaluate.Completer;
@@ -41,8 +43,12 @@ final class Materials {
         Optional<Tokenizer> given = origin.map(Origin::tokenizer);
         if (!config.corpus().path().isEmpty()) {
             return isPrepared(config.corpus())
-                    ? prepared(config.corpus(), seeds, given)
+                    ? prepared(config.corpus(), seeds, given, notice)
                     : file(config.corpus(), seeds, given, notice);
+        }
+        if (!config.corpus().thoughts().isEmpty()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.thoughts: there is no corpus to learn from beside it; name one by --corpus");
         }
         RunConfig.World w = config.world();
         ChainWorld world = world(w, seeds.seed());
@@ -143,7 +149,7 @@ final class Materials {
 
     private static Material text(ChainWorld world, RunConfig.World w, RunConfig.Corpus c, Optional<Tokenizer> given) {
         ChainText told = new ChainText(world, w.problems());
-        Chunker chunker = new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
+        Chunker chunker = cutter(c);
         List<ChainText.TextDocument> warm = told.documents(ChainWorld.Split.WARM_START, w.warmStart());
         BpeTrainer trainer = new BpeTrainer();
         warm.forEach(document -> trainer.add(document.text())
@@ -223,21 +229,39 @@ final class Materials {
                 c.id());
     }
 
-    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
-        if (!c.thoughts().isEmpty()) {
-            throw new EngineException.InvalidConfig("corpus.thoughts: " + c.thoughts()
-                    + ": chunks with thoughts are not read yet; such settings can be planned by --dry-run");
+    /** What cuts the texts of a corpus, held-out ones too; empty if a text is one chunk. */
+    static Optional<Chunker> chunker(RunConfig.Corpus c) {
+        if (!c.chunked()) {
+            return Optional.empty();
         }
+        if (!c.thought().isEmpty()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.chunked: expected false where corpus.thought gives one thought for the whole text of a record;"
+                            + " a file with a thought for each chunk is named by corpus.thoughts");
+        }
+        return Optional.of(cutter(c));
+    }
+
+    private static Chunker cutter(RunConfig.Corpus c) {
+        if (!(c.chunkSentences() >= 1)) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.chunkSentences: expected at least 1, got " + c.chunkSentences());
+        }
+        return new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
+    }
+
+    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
+        requireOneKindOfThoughts(c);
+        boolean apart = !c.thoughts().isEmpty();
         Template thought = Template.parse("corpus.thought", c.thought());
-        if (thought.isEmpty()) {
+        if (thought.isEmpty() && !apart) {
             throw new EngineException.InvalidConfig(
                     "corpus.thought: empty; EM starts from the thoughts of a first part of the corpus: say which"
-                            + " field holds them, such as --set corpus.thought={thought}");
+                            + " field holds them, such as --set corpus.thought={thought}, or name a file of documents in chunks"
+                            + " with thoughts by corpus.thoughts");
         }
-        if (c.chunked()) {
-            throw new EngineException.InvalidConfig(
-                    "corpus.chunked: expected false where corpus.thought gives one thought for the whole text of a record");
-        }
+        Optional<Chunker> chunker = chunker(c);
+        Optional<WarmStart> taught = apart ? Optional.of(taught(c, seeds, notice)) : Optional.empty();
         Corpus corpus = Corpus.read(c.path(), mapping(c, thought), skipBad(c));
         if (corpus.skipped() > 0) {
             notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
@@ -246,51 +270,104 @@ final class Materials {
         for (int i : Philox.permutation(seeds.split(), corpus.records().size())) {
             records.add(corpus.records().get(i));
         }
-        int needed = c.warmStart() + c.dev() + c.heldOut();
+        int needed = c.dev() + c.heldOut() + (apart ? 0 : c.warmStart());
         int documents = c.documents() == 0 ? records.size() - needed : c.documents();
-        if (c.warmStart() < 1
+        if (!apart && c.warmStart() < 1
                 || c.dev() < 1
                 || c.heldOut() < 1
                 || documents < 1
                 || needed + documents > records.size()) {
-            throw new EngineException.InvalidConfig(
-                    "corpus: " + c.path() + " has " + records.size() + " usable documents; warmStart "
-                            + c.warmStart() + ", documents " + c.documents() + ", dev " + c.dev() + " and heldOut "
-                            + c.heldOut()
-                            + " must each be at least 1 (documents 0: the rest) and fit in it");
+            throw new EngineException.InvalidConfig("corpus: " + c.path() + " has " + records.size()
+                    + " usable documents; " + (apart ? "" : "warmStart " + c.warmStart() + ", ") + "documents "
+                    + c.documents() + ", dev " + c.dev() + " and heldOut " + c.heldOut()
+                    + " must each be at least 1 (documents 0: the rest) and fit in it");
         }
         // held-out first: a longer warm start or corpus leaves it as it was
         List<Corpus.Record> held = records.subList(0, c.heldOut());
         List<Corpus.Record> dev = records.subList(c.heldOut(), c.heldOut() + c.dev());
         List<Corpus.Record> warm = records.subList(c.heldOut() + c.dev(), needed);
         List<Corpus.Record> rest = records.subList(needed, needed + documents);
-        BpeTrainer trainer = new BpeTrainer();
-        warm.forEach(record -> trainer.add(record.context())
-                .add(record.text())
-                .add(record.thought().orElse("")));
-        Tokenizer tokenizer = given.orElseGet(() -> trainer.train(vocabulary(c)));
+        Tokenizer tokenizer = given.orElseGet(() -> {
+            BpeTrainer trainer = new BpeTrainer();
+            warm.forEach(record -> trainer.add(record.context())
+                    .add(record.text())
+                    .add(record.thought().orElse("")));
+            taught.ifPresent(start -> start.teach(trainer));
+            return trainer.train(vocabulary(c));
+        });
         return new Material(
                 tokenizer,
-                warm.stream()
-                        .map(record -> Annotated.with(
-                                document(record, tokenizer),
-                                List.of(tokenizer.encodeContinuation(
-                                        record.thought().orElseThrow()))))
-                        .toList(),
-                rest.stream().map(record -> document(record, tokenizer)).toList(),
-                dev.stream().map(record -> document(record, tokenizer)).toList(),
-                held.stream().map(record -> document(record, tokenizer)).toList(),
+                taught.map(start -> start.documents(tokenizer))
+                        .orElseGet(() -> warm.stream()
+                                .map(record -> Annotated.with(
+                                        document(record, chunker, tokenizer),
+                                        List.of(tokenizer.encodeContinuation(
+                                                record.thought().orElseThrow()))))
+                                .toList()),
+                documents(rest, chunker, tokenizer),
+                documents(dev, chunker, tokenizer),
+                documents(held, chunker, tokenizer),
                 Optional.empty(),
                 true);
     }
 
-    private static Document document(Corpus.Record record, Tokenizer tokenizer) {
+    private static List<Document> documents(
+            List<Corpus.Record> records, Optional<Chunker> chunker, Tokenizer tokenizer) {
+        return records.stream()
+                .map(record -> document(record, chunker, tokenizer))
+                .toList();
+    }
+
+    /** The context of a record, if it has one, as a chunk without a thought; then its text, whole or cut. */
+    static Document document(Corpus.Record record, Optional<Chunker> chunker, Tokenizer tokenizer) {
         List<Chunk> chunks = new ArrayList<>();
         if (!record.context().isEmpty()) {
             Chunk.add(chunks, tokenizer, record.context(), false);
         }
-        Chunk.add(chunks, tokenizer, record.text(), true);
+        for (String text : chunker.map(cutter -> cutter.cut(record.text())).orElse(List.of(record.text()))) {
+            Chunk.add(chunks, tokenizer, text, true);
+        }
         return new Document(record.id(), chunks);
+    }
+
+    // ---- documents in chunks with thoughts, in files of their own
+
+    /** The documents of such files that a seed takes. */
+    private record WarmStart(Taught taught, int[] places) {
+        void teach(BpeTrainer trainer) {
+            taught.teach(trainer, places);
+        }
+
+        List<Annotated> documents(Tokenizer tokenizer) {
+            return taught.documents(tokenizer, places);
+        }
+    }
+
+    static void requireOneKindOfThoughts(RunConfig.Corpus c) {
+        if (!c.thoughts().isEmpty() && !c.thought().isEmpty()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.thought: expected none beside corpus.thoughts, which names the"
+                            + " documents of the warm start: leave one of them out");
+        }
+    }
+
+    private static WarmStart taught(RunConfig.Corpus c, Seeds seeds, Consumer<String> notice) {
+        Taught taught = Taught.scan(c.thoughts(), c.id(), skipBad(c));
+        if (taught.skipped() > 0) {
+            notice.accept("corpus.thoughts: left out " + taught.skipped() + " bad records, the first: "
+                    + taught.problems().getFirst());
+        }
+        return new WarmStart(taught, warmPlaces(c, c.thoughts(), taught.size(), seeds));
+    }
+
+    /** The documents that a seed takes of those with thoughts in files of their own. */
+    private static int[] warmPlaces(RunConfig.Corpus c, String of, int size, Seeds seeds) {
+        if (c.warmStart() < 0 || c.warmStart() > size) {
+            throw new EngineException.InvalidConfig("corpus.warmStart: expected at most " + size
+                    + ", the usable documents of " + of + " (0: all of them), got " + c.warmStart());
+        }
+        int[] order = Philox.permutation(seeds.split(), size);
+        return c.warmStart() == 0 ? order : Arrays.copyOf(order, c.warmStart());
     }
 
     // ---- a folder that prepare made
@@ -299,36 +376,71 @@ final class Materials {
         return Prepared.isAt(Path.of(c.path()));
     }
 
-    /** Its held-out side is measured on; the other is shuffled and dealt to early stopping, warm start and EM. */
-    private static Material prepared(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given) {
+    /** What of a corpus is not there yet: its documents, or those of its warm start. */
+    static Optional<String> missing(RunConfig.Corpus c) {
+        if (c.path().isEmpty()) {
+            return Optional.empty();
+        }
+        if (!Files.exists(Path.of(c.path()))) {
+            return Optional.of(c.path());
+        }
+        return readsThoughts(c) && !Files.exists(Path.of(c.thoughts())) ? Optional.of(c.thoughts()) : Optional.empty();
+    }
+
+    /** Whether the warm start is read from files of its own, which are not in the shards of the corpus. */
+    static boolean readsThoughts(RunConfig.Corpus c) {
+        return !c.thoughts().isEmpty() && !(isPrepared(c) && hasWarmStart(open(c, Optional.empty()), c));
+    }
+
+    /** Whether there are shards of the warm start: they stand for the files they were made of. */
+    private static boolean hasWarmStart(Prepared prepared, RunConfig.Corpus c) {
+        return !prepared.warmStart().isEmpty()
+                && (c.thoughts().isEmpty()
+                        || c.thoughts().equals(prepared.statistics().thoughts()));
+    }
+
+    /**
+     * Its held-out side is measured on; the other is shuffled and dealt to early stopping, warm start and EM, to EM alone if the warm start has
+     * files of its own.
+     */
+    private static Material prepared(
+            RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
+        requireOneKindOfThoughts(c);
         Prepared prepared = open(c, given);
+        boolean shards = hasWarmStart(prepared, c);
+        boolean apart = shards || !c.thoughts().isEmpty();
+        Optional<List<Annotated>> taught = !apart
+                ? Optional.empty()
+                : Optional.of(
+                        shards
+                                ? View.pick(
+                                        prepared.warmStart(),
+                                        warmPlaces(
+                                                c,
+                                                c.path(),
+                                                prepared.warmStart().size(),
+                                                seeds))
+                                : taught(c, seeds, notice).documents(prepared.tokenizer()));
         int size = prepared.train().size();
-        int needed = c.dev() + c.warmStart();
+        int needed = c.dev() + (apart ? 0 : c.warmStart());
         int documents = c.documents() == 0 ? size - needed : c.documents();
-        if (c.warmStart() < 1
+        if (!apart && c.warmStart() < 1
                 || c.dev() < 1
                 || c.heldOut() < 1
                 || documents < 1
                 || needed + documents > size
                 || c.heldOut() > prepared.heldOut().size()) {
-            throw new EngineException.InvalidConfig(
-                    "corpus: " + c.path() + " has " + size + " documents to train on and "
-                            + prepared.heldOut().size() + " held out; dev " + c.dev() + ", warmStart " + c.warmStart()
-                            + " and documents " + c.documents()
-                            + " (0: the rest) must fit in the first, heldOut " + c.heldOut()
-                            + " in the second, each at least 1; prepare holds out more by --held-out");
+            throw new EngineException.InvalidConfig("corpus: " + c.path() + " has " + size
+                    + " documents to train on and " + prepared.heldOut().size() + " held out; dev " + c.dev()
+                    + (apart ? "" : ", warmStart " + c.warmStart()) + " and documents " + c.documents()
+                    + " (0: the rest) must fit in the first, heldOut " + c.heldOut()
+                    + " in the second, each at least 1; prepare holds out more by --held-out");
         }
         int[] order = Philox.permutation(seeds.split(), size);
-        List<Annotated> warm = View.pick(prepared.train(), Arrays.copyOfRange(order, c.dev(), needed));
-        for (Annotated document : warm) {
-            for (int i = 0; i < document.thoughts().size(); i++) {
-                if (document.document().chunks().get(i).latent()
-                        && document.thoughts().get(i).isEmpty()) {
-                    throw new EngineException.InvalidConfig("corpus: " + c.path()
-                            + " was prepared without thoughts; EM starts from the thoughts of a first part: prepare it"
-                            + " with --set corpus.thought={thought}");
-                }
-            }
+        List<Annotated> warm =
+                taught.orElseGet(() -> View.pick(prepared.train(), Arrays.copyOfRange(order, c.dev(), needed)));
+        if (!apart) {
+            requireThoughts(warm, c);
         }
         return new Material(
                 prepared.tokenizer(),
@@ -338,6 +450,20 @@ final class Materials {
                 heldOut(prepared, c, seeds),
                 Optional.empty(),
                 true);
+    }
+
+    private static void requireThoughts(List<Annotated> warm, RunConfig.Corpus c) {
+        for (Annotated document : warm) {
+            for (int i = 0; i < document.thoughts().size(); i++) {
+                if (document.document().chunks().get(i).latent()
+                        && document.thoughts().get(i).isEmpty()) {
+                    throw new EngineException.InvalidConfig("corpus: " + c.path()
+                            + " was prepared without thoughts; EM starts from the thoughts of a first part: prepare it"
+                            + " with --set corpus.thought={thought}, or name a file of documents in chunks with thoughts by"
+                            + " corpus.thoughts");
+                }
+            }
+        }
     }
 
     /** The whole of it as text alone. */

@@ -1,15 +1,12 @@
 package subtext.em;
 
 import java.nio.file.Path;
-import java.util.Optional;
 import java.util.function.Consumer;
 import subtext.bindings.EngineException;
-import subtext.data.Chunker;
 import subtext.data.Prepare;
 import subtext.data.Prepared;
 import subtext.data.Template;
 import subtext.run.RunConfig;
-import subtext.run.Seeds;
 
 /** Makes token shards of the corpus of a configuration, which a training then takes as its corpus. */
 public final class PrepareRun {
@@ -37,19 +34,15 @@ public final class PrepareRun {
             throw new EngineException.InvalidConfig("corpus.path: empty: there is nothing to prepare");
         }
         Template thought = Template.parse("corpus.thought", c.thought());
-        if (c.chunked() && !thought.isEmpty()) {
-            throw new EngineException.InvalidConfig(
-                    "corpus.chunked: expected false where corpus.thought gives one thought for the whole text of a record");
-        }
+        Materials.requireOneKindOfThoughts(c);
         return Prepare.run(
                 out,
                 new Prepare.Settings(
                         c.path(),
+                        c.thoughts(),
                         Materials.mapping(c, thought),
                         Materials.skipBad(c),
-                        c.chunked()
-                                ? Optional.of(new Chunker(Seeds.chunks(), c.chunkSentences(), Materials.MOST_SENTENCES))
-                                : Optional.empty(),
+                        Materials.chunker(c),
                         duplicates,
                         heldOut,
                         Origin.of(config).map(Origin::tokenizer),

@@ -77,7 +77,8 @@ public record RunPlan(
         /** Documents, or chunks, that a plan looks at for their length, at most. */
         private static final int COUNTED = 20_000;
 
-        static Volume assumed(subtext.run.RunConfig.Corpus c, EmPlan plan) {
+        /** @param missing what is not there yet */
+        static Volume assumed(subtext.run.RunConfig.Corpus c, EmPlan plan, String missing) {
             double thought = Math.min(plan.maxThought(), EXPANSION * CHUNK);
             double chunks = c.rawTokens() / CHUNK;
             double perDocument = chunks / Math.max(1, c.documents());
@@ -94,7 +95,7 @@ public record RunPlan(
                     String.format(
                             Locale.ROOT,
                             "%s is not there yet: planned with %s tokens in chunks of %.0f with thoughts of %.0f",
-                            c.path(),
+                            missing,
                             count(c.rawTokens()),
                             CHUNK,
                             thought));

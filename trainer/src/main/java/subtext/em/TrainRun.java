@@ -157,7 +157,7 @@ public final class TrainRun {
             try (RunDirectory directory = RunDirectory.open(
                             settings.run(),
                             settings.resume(),
-                            new Beginning(on.command(), config, Inputs.of(config)),
+                            new Beginning(on.command(), config, inputs(config, on)),
                             Provenance.of(device));
                     MetricsLog log = MetricsLog.open(directory.metrics());
                     TensorBoard board = new TensorBoard(directory.root());
@@ -271,6 +271,10 @@ public final class TrainRun {
         return config.corpus().path().isEmpty() || on == On.THOUGHTS
                 ? Materials.of(config, seeds, origin, notice)
                 : plain(config.corpus(), seeds, origin.map(Origin::tokenizer), notice);
+    }
+
+    private static Map<String, String> inputs(RunConfig config, On on) throws IOException {
+        return Inputs.of(on == On.TEXT ? config.with("corpus.thoughts", "") : config); // text alone has none
     }
 
     private static List<Annotated> documents(Material material, On on) {

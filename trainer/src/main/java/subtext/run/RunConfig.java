@@ -57,18 +57,21 @@ public record RunConfig(
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known
      * @param id field that names a document; empty: its content does
-     * @param chunked cut the text into chunks of about eight sentences; false: it is one chunk
+     * @param chunked cut the text into chunks of about eight sentences, each of which takes a thought; false: it is one chunk
      * @param badRecords {@code stop} or {@code skip}
-     * @param warmStart number of documents, from the front of the shuffled corpus, whose thoughts are shown to the warm start
+     * @param warmStart number of documents, from the front of the shuffled corpus or of the shuffled {@code thoughts}, whose thoughts are shown to
+     *     the warm start; of {@code thoughts} 0: all
      * @param documents number of documents for EM, thoughts hidden; 0: all that remain
      * @param dev number of documents for early stopping
      * @param heldOut number of documents for reported figures
      * @param vocabulary ids of the tokenizer trained on the warm-start part
      * @param chunkSentences mean number of sentences of a chunk
-     * @param thoughts name of the file with the warm start's chunks and thoughts, for plans of chunked text ({@code --dry-run}); a run refuses
-     *     it, since such files are not read yet; empty: the first part of the corpus has thoughts, by the template
+     * @param thoughts a file, a folder or a glob of JSON lines (.gz and .zst unpacked) with the documents of the warm start, cut into chunks with
+     *     a teacher's thoughts: {@code {"chunks": [{"suffix": "...", "latent": "..."}, ...]}}, or {@code text} and {@code thought} in place
+     *     of these. A chunk without a thought is trained on raw. Empty: the first part of the corpus has thoughts, by the template, or a
+     *     folder that {@code prepare} made has them
      * @param rawTokens tokens of the documents for EM, where they are known beforehand: {@code --dry-run} plans with them as long as the
-     *     corpus is not there; 0: they are counted
+     *     corpus or its {@code thoughts} are not there; 0: they are counted
      */
     public record Corpus(
             String path,

@@ -44,6 +44,7 @@ class PrepareTest {
     private static Prepare.Settings settings(Path corpus, Corpus.Mapping mapping) {
         return new Prepare.Settings(
                 corpus.toString(),
+                "",
                 mapping,
                 true,
                 Optional.of(new Chunker(1, 3, 8)),
@@ -146,6 +147,7 @@ class PrepareTest {
                 "out",
                 new Prepare.Settings(
                         s.corpus(),
+                        "",
                         s.mapping(),
                         true,
                         s.chunker(),
@@ -200,6 +202,7 @@ class PrepareTest {
                     duplicates.toString(),
                     new Prepare.Settings(
                             s.corpus(),
+                            "",
                             s.mapping(),
                             true,
                             s.chunker(),
@@ -295,6 +298,7 @@ class PrepareTest {
                         "out",
                         new Prepare.Settings(
                                 s.corpus(),
+                                "",
                                 s.mapping(),
                                 true,
                                 s.chunker(),
@@ -325,6 +329,7 @@ class PrepareTest {
         Prepare.Settings s = settings(corpus, new Corpus.Mapping(TEXT.context(), TEXT.text(), TEXT.thought(), "name"));
         Prepare.Settings strict = new Prepare.Settings(
                 s.corpus(),
+                "",
                 TEXT,
                 false,
                 s.chunker(),
@@ -351,6 +356,7 @@ class PrepareTest {
                 "new",
                 new Prepare.Settings(
                         s.corpus(),
+                        "",
                         s.mapping(),
                         false,
                         s.chunker(),
@@ -385,7 +391,16 @@ class PrepareTest {
         Prepared prepared = prepare(
                 "out",
                 new Prepare.Settings(
-                        s.corpus(), s.mapping(), true, s.chunker(), s.duplicates(), 0, s.tokenizer(), 300, 1 << 20));
+                        s.corpus(),
+                        "",
+                        s.mapping(),
+                        true,
+                        s.chunker(),
+                        s.duplicates(),
+                        0,
+                        s.tokenizer(),
+                        300,
+                        1 << 20));
         assertThat(prepared.train().stream().map(a -> a.document().id())).containsExactly("x", "y");
         assertThat(prepared.statistics().bad()).isEqualTo(1);
         assertThat(prepared.statistics().problems())
@@ -396,6 +411,7 @@ class PrepareTest {
                         "stop",
                         new Prepare.Settings(
                                 s.corpus(),
+                                "",
                                 s.mapping(),
                                 false,
                                 s.chunker(),
