@@ -601,7 +601,20 @@ public final class BpeTokenizer implements Tokenizer {
 
     @Override
     public void save(Path file) throws IOException {
-        TokenizerFile.write(file, document);
+        TokenizerFile.write(file, opened());
+    }
+
+    /**
+     * The document with our {@code <bos>} in its template: files of earlier versions lack it there, or have a second template for it.
+     */
+    private ObjectNode opened() {
+        String bos = ControlTokens.NAMES.getFirst();
+        if (!piece(controls.bos()).equals(bos) || TokenizerFile.opensWith(document, bos)) {
+            return document;
+        }
+        ObjectNode mended = document.deepCopy();
+        TokenizerFile.openWith(mended, controls.bos(), bos);
+        return mended;
     }
 
     /** A growing array of ids. */

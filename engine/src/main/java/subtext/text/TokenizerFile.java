@@ -269,9 +269,10 @@ final class TokenizerFile {
                         throw new EngineException.InvalidInput(
                                 step.at() + ".single: expected an array, got " + shown(single));
                     }
+                    checkHoldsOneText(single, step.at() + ".single");
                     for (JsonNode part : single) {
                         if (part.has("Sequence")) {
-                            break;
+                            break; // what closes a text, whoever trains or prompts says
                         }
                         step.require(bos < 0);
                         String name = text(part.path("SpecialToken").path("id"), step.at() + ".single", "");
@@ -288,6 +289,18 @@ final class TokenizerFile {
             }
         }
         return bos;
+    }
+
+    private static void checkHoldsOneText(JsonNode single, String at) {
+        int texts = 0;
+        boolean understood = true;
+        for (JsonNode part : single) {
+            JsonNode sequence = part.path("Sequence");
+            texts += sequence.isMissingNode() ? 0 : 1;
+            understood &=
+                    part.has("SpecialToken") || string(sequence.path("id")).equals("A");
+        }
+        require(understood && texts == 1, at, single, "is not supported: expected special tokens and the text A once");
     }
 
     private static Map<String, Integer> vocabulary(JsonNode node) {
@@ -553,25 +566,44 @@ final class TokenizerFile {
     }
 
     /**
-     * Puts a special token before every text, for whoever reads the file. What the post-processor did before goes on: another template
-     * cannot be there, for its token would be the first already.
+     * Puts a special token before every text, for whoever reads the file. The step takes the place of the templates that are there: Hugging
+     * Face's library hands the pieces that one has made to the next, which takes two of them for a pair of texts.
      */
     static void openWith(ObjectNode document, int id, String content) {
+        List<JsonNode> kept = new ArrayList<>();
+        for (Step step : steps(document, "post_processor", "processors")) {
+            if (!isTemplate(step)) {
+                kept.add(step.node().deepCopy());
+            }
+        }
         ObjectNode first = firstToken(content, id);
-        JsonNode there = document.path("post_processor");
-        if (!there.isObject()) {
+        if (kept.isEmpty()) {
             document.set("post_processor", first);
             return;
         }
         ObjectNode sequence = JSON.createObjectNode().put("type", "Sequence");
-        ArrayNode steps = sequence.putArray("processors");
-        if (there.path("type").asString("").equals("Sequence")) {
-            there.path("processors").forEach(step -> steps.add(step.deepCopy()));
-        } else {
-            steps.add(there.deepCopy());
-        }
-        steps.add(first);
+        sequence.putArray("processors").addAll(kept).add(first);
         document.set("post_processor", sequence);
+    }
+
+    /** Whether the file has one template, and it puts this token before a text. */
+    static boolean opensWith(ObjectNode document, String content) {
+        List<Step> templates = steps(document, "post_processor", "processors").stream()
+                .filter(TokenizerFile::isTemplate)
+                .toList();
+        return templates.size() == 1
+                && string(templates
+                                .getFirst()
+                                .node()
+                                .path("single")
+                                .path(0)
+                                .path("SpecialToken")
+                                .path("id"))
+                        .equals(content);
+    }
+
+    private static boolean isTemplate(Step step) {
+        return step.type().equals("TemplateProcessing");
     }
 
     // ---- symbols

@@ -255,6 +255,95 @@ class TokenizerTest {
         }
     }
 
+    private static String processed(String document, String processor) {
+        return document.replace("\"pre_tok", "\"post_processor\":" + processor + ",\"pre_tok");
+    }
+
+    private static List<String> templates(Path file) throws IOException {
+        JsonNode processor =
+                TokenizerFile.JSON.readTree(Files.readAllBytes(file)).path("post_processor");
+        List<String> templates = new ArrayList<>();
+        for (JsonNode step : processor.has("processors") ? processor.path("processors") : List.of(processor)) {
+            if (step.path("type").asString().equals("TemplateProcessing")) {
+                templates.add(template(step));
+            }
+        }
+        return templates;
+    }
+
+    private static final String CLOSING = "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},"
+            + "{\"SpecialToken\":{\"id\":\"</s>\"}}]}";
+
+    private static final String OPENING =
+            "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<bos>\"}},"
+                    + "{\"Sequence\":{\"id\":\"A\"}}]}";
+
+    /** Hugging Face's library gives the pieces that one template made to the next: two of them make other ids than either. */
+    @Test
+    void aBosThatIsAddedTakesThePlaceOfATemplateThatHasNone() throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        String without = document("{\"a\":3}", "[]").replace("<s>", "<x>");
+        for (String processor : new String[] {
+            CLOSING,
+            "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"}," + CLOSING + "]}",
+            "{\"type\":\"Sequence\",\"processors\":[" + CLOSING + ",{\"type\":\"ByteLevel\"}]}"
+        }) {
+            Files.writeString(file, processed(without, processor));
+            BpeTokenizer grown = ((BpeTokenizer) Tokenizer.load(file)).withControls();
+            grown.save(file);
+            assertThat(templates(file)).containsExactly("<bos> A");
+            assertThat(Files.readString(file).contains("ByteLevel")).isEqualTo(processor.contains("ByteLevel"));
+            assertThat(Tokenizer.load(file).open("a"))
+                    .isEqualTo(Tokens.of(grown.controls().bos(), 3));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "[]",
+                "[{\"SpecialToken\":{\"id\":\"</s>\"}}]",
+                "[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]",
+                "[{\"Sequence\":{\"id\":\"B\"}}]",
+                "[{\"Sequence\":{\"id\":\"A\"}},{\"Text\":{\"id\":\"B\"}}]"
+            })
+    void aTemplateThatHoldsSomethingElseThanOneTextIsRefused(String single) throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        String processor = "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\",\"single\":%s}]}";
+        Files.writeString(file, processed(document("{\"a\":3}", "[]"), processor.formatted(single)));
+        assertThatThrownBy(() -> Tokenizer.load(file))
+                .isInstanceOf(EngineException.CorruptFile.class)
+                .hasMessageContaining("post_processor.processors[0].single")
+                .hasMessageContaining("expected special tokens and the text A once");
+    }
+
+    /** Files that earlier versions wrote: {@code <bos>} is known by its name, the template says nothing of it or stands beside another. */
+    @Test
+    void aFileWhoseBosTheTemplateLacksIsWrittenWithIt() throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        String named = document("{\"a\":3}", "[]").replace("<s>", "<bos>");
+        for (String processor : new String[] {
+            "null",
+            "{\"type\":\"ByteLevel\"}",
+            "{\"type\":\"Sequence\",\"processors\":[" + CLOSING + "," + OPENING + "]}"
+        }) {
+            Files.writeString(file, processed(named, processor));
+            Tokenizer old = Tokenizer.load(file);
+            assertThat(old.open("a")).isEqualTo(Tokens.of(1, 3));
+            old.save(file);
+            assertThat(templates(file)).containsExactly("<bos> A");
+            Tokenizer mended = Tokenizer.load(file);
+            assertThat(mended.open("a")).isEqualTo(Tokens.of(1, 3));
+            byte[] written = Files.readAllBytes(file);
+            mended.save(file);
+            assertThat(file).hasBinaryContent(written);
+        }
+        // what closes a text of a tokenizer that opens it itself stays
+        Files.writeString(file, processed(named, OPENING.replace("]}", ",{\"SpecialToken\":{\"id\":\"</s>\"}}]}")));
+        Tokenizer.load(file).save(file);
+        assertThat(templates(file)).containsExactly("<bos> A </s>");
+    }
+
     @Test
     void aForeignTokenizerIsGivenControlTokens() throws IOException {
         Path file = folder.resolve("tokenizer.json");

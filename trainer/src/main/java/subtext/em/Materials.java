@@ -500,9 +500,7 @@ final class Materials {
     private static Prepared open(RunConfig.Corpus c, Optional<Tokenizer> given) {
         try {
             Prepared prepared = Prepared.open(Path.of(c.path()));
-            if (given.isPresent()
-                    && !Prepared.digest(given.get())
-                            .equals(prepared.statistics().tokenizerSha256())) {
+            if (given.isPresent() && !Prepared.digest(given.get()).equals(Prepared.digest(prepared.tokenizer()))) {
                 throw new EngineException.InvalidConfig(
                         "corpus: " + c.path()
                                 + " was prepared with another tokenizer than that of the model to start from; prepare it with --from MODEL");
