@@ -11,6 +11,7 @@ import subtext.bindings.Device;
 import subtext.bindings.DeviceOptions;
 import subtext.bindings.EngineException;
 import subtext.engine.Engine;
+import subtext.io.Conversation;
 import subtext.io.HuggingFace;
 import subtext.io.ModelImport;
 import subtext.io.Safetensors;
@@ -73,7 +74,8 @@ public final class ExportAndRun {
             }
             said.put("controls", controls);
             said.put("bos", tokenizer.controls().bos());
-            said.put("eos", tokenizer.controls().eos());
+            said.put("ends", engine.endTokens().toArray());
+            said.put("turnEnd", Conversation.of(folder, llama.config(), tokenizer).turnEnd());
             List<Object> results = new ArrayList<>();
             for (String text : texts) {
                 Tokens opened = tokenizer.open(text);

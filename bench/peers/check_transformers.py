@@ -11,10 +11,11 @@ Between them runs ExportAndRun.java, which writes what the engine says. Of every
 
   loading       AutoConfig, AutoModelForCausalLM and AutoTokenizer take it; no key missing, unexpected or of another shape; the type of its
                 tensors is the one that config.json says; embedding and output tied or not; bos and eos of model, generation and tokenizer agree
+  chat          chat templates are those of the folder that was imported, and so are the text and the ids that they make of messages
   ids           of every text, with what stands before a text; of every control token, alone and within a text; of texts that spell control
                 tokens, with split_special_tokens; and the texts of the ids
   logits        of all positions and ids, in f32, within 1e-4
-  greedy        24 tokens, as generate() continues
+  greedy        24 tokens, as generate() continues; the folders that transformers saves have a second end token, the sixth that is drawn
   source        the same logits by transformers from the folder that was imported, of the ids that it had, where nothing was rounded
 """
 import json
@@ -44,6 +45,9 @@ TEXTS = {
     "symbols": ["s5 c a f b d e", "s0 s1", "  s3   s2 ", "s1 " * 40],  # the chain world's
 }
 LETTERS = "abcdefghijkl"
+CHAT = ("{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] + eos_token }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}")
+MESSAGES = [{"role": "user", "content": "Once upon"}, {"role": "assistant", "content": " a time "}, {"role": "user", "content": "caf\u00e9?"}]
 
 
 def letters_tokenizer(spaces):
@@ -126,6 +130,12 @@ def random_model(name, configuration, vocabulary, dtype):
     return model.to(dtype)
 
 
+def greedily(model, start):
+    ids = torch.tensor([start])
+    return model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=GREEDY,
+                          pad_token_id=0)[0, len(start):].tolist()
+
+
 def make(folder, root, *ours):
     os.makedirs(folder, exist_ok=True)
     golden = os.path.join(root, "engine/src/test/resources/golden")
@@ -143,7 +153,18 @@ def make(folder, root, *ours):
         fast = PreTrainedTokenizerFast(tokenizer_file=f"{golden}/tokenizers/{tokenizer}.json", bos_token="<bos>", eos_token="<eos>")
         model = random_model(kind, configuration, len(fast) + 3, dtype)
         model.save_pretrained(source, **({"max_shard_size": shard} if shard else {}))
+        start = fast(TEXTS["words"][0], split_special_tokens=True).input_ids
+        read = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)  # not model.float(), whose buffers were rounded
+        model.generation_config.eos_token_id = [fast.eos_token_id, greedily(read, start)[5]]
+        model.generation_config.save_pretrained(source)
+        fast.chat_template = {"default": CHAT, "tool_use": "{{ tools }}" + CHAT} if seed % 3 == 2 else CHAT
         fast.save_pretrained(source)
+        if seed % 3 == 1:  # as before transformers 5: within the settings
+            os.remove(f"{source}/chat_template.jinja")
+            with open(f"{source}/tokenizer_config.json") as file:
+                settings = json.load(file)
+            with open(f"{source}/tokenizer_config.json", "w") as out:
+                json.dump({**settings, "chat_template": CHAT}, out)
         assert shard is None or os.path.exists(f"{source}/model.safetensors.index.json"), source
         plan.append({"name": name, "group": "saved", "from": source, "type": "F32", "texts": TEXTS["words"]})
     for name, (kind, configuration, word) in REFUSED.items():
@@ -198,10 +219,20 @@ def check(folder, model):
     expect("tied", tied, config.tie_word_embeddings)
     generation = GenerationConfig.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    for what in ("bos", "eos"):
-        expect(f"{what} of the configuration", getattr(config, f"{what}_token_id"), ours[what])
-        expect(f"{what} of the generation", getattr(generation, f"{what}_token_id"), ours[what])
-        expect(f"{what} of the tokenizer", getattr(tokenizer, f"{what}_token_id"), ours[what])
+    ends = ours["ends"] if len(ours["ends"]) > 1 else ours["ends"][0]
+    for what, token, of_tokenizer in (("bos", ours["bos"], ours["bos"]), ("eos", ends, ours["turnEnd"])):
+        expect(f"{what} of the configuration", getattr(config, f"{what}_token_id"), token)
+        expect(f"{what} of the generation", getattr(generation, f"{what}_token_id"), token)
+        expect(f"{what} of the tokenizer", getattr(tokenizer, f"{what}_token_id"), of_tokenizer)
+
+    # chat
+    templates = tokenizer.chat_template or {}
+    if model["group"] == "saved":
+        before = AutoTokenizer.from_pretrained(model["from"])
+        expect("chat template", tokenizer.chat_template, before.chat_template)
+        for tokenize in (False, True):
+            made = [t.apply_chat_template(MESSAGES, tokenize=tokenize, add_generation_prompt=True) for t in (tokenizer, before)]
+            expect("messages", str(made[1]), str(made[0]))
 
     # ids
     for name, token in ours["controls"].items():
@@ -233,12 +264,11 @@ def check(folder, model):
 
     # greedy
     start = ours["texts"][0]["opened"]
-    continued = theirs.generate(torch.tensor([start]), attention_mask=torch.ones(1, len(start), dtype=torch.long), do_sample=False,
-                                max_new_tokens=GREEDY, pad_token_id=0)
-    expect("greedy continuation", continued[0, len(start):].tolist(), ours["greedy"])
+    expect("greedy continuation", greedily(theirs, start), ours["greedy"])
     return wrong, {"class": type(theirs).__name__, "type": str(config.dtype).removeprefix("torch."), "texts": len(ours["texts"]),
                    "positions": positions, "ids": config.vocab_size, "controls": len(ours["controls"]), "logits": largest,
-                   "source": source if original else None, "greedy": len(ours["greedy"])}
+                   "source": source if original else None, "greedy": len(ours["greedy"]), "ends": len(ours["ends"]),
+                   "templates": 1 if isinstance(templates, str) else len(templates)}
 
 
 def report(folder):
@@ -260,12 +290,12 @@ def report(folder):
         elif seen:
             rows[model["group"]].append(
                 f"| {model['name']} | {seen['class']} | {seen['type']} | {seen['ids']} | {seen['texts']}, {seen['positions']} positions "
-                f"| {seen['controls']} | {seen['logits']:.1e} | {'' if seen['source'] is None else format(seen['source'], '.1e')} "
+                f"| {seen['controls']} | {seen['ends']} | {seen['templates']} | {seen['logits']:.1e} | {'' if seen['source'] is None else format(seen['source'], '.1e')} "
                 f"| {seen['greedy']} | {verdict} |")
         else:
-            rows[model["group"]].append(f"| {model['name']} | | | | | | | | | {verdict} |")
-    head = ("| | read as | type | ids | texts | control tokens | logits, largest difference | of the imported folder | greedy ids | |\n"
-            "|---|---|---|---|---|---|---|---|---|---|")
+            rows[model["group"]].append(f"| {model['name']} | | | | | | | | | | | {verdict} |")
+    head = ("| | read as | type | ids | texts | control tokens | end tokens | chat templates | logits, largest difference | of the imported folder | greedy ids | |\n"
+            "|---|---|---|---|---|---|---|---|---|---|---|---|")
     print(f"transformers {transformers.__version__}, PyTorch {torch.__version__}, tokenizers {__import__('tokenizers').__version__}, "
           f"Python {sys.version.split()[0]}.\n")
     for title, group in (("Our own models, exported", "ours"), ("The families of `engine/src/test`, imported and exported", "families"),

@@ -21,7 +21,7 @@ import tools.jackson.databind.json.JsonMapper;
 /** Continues a text, or many, with or without a thought first. */
 @Command(
         name = "generate",
-        description = "Continues a text with a trained model, until <eos> or the limit; prints it as it comes."
+        description = "Continues a text with a trained model, until an end token or the limit; prints it as it comes."
                 + " A model trained by em can be asked to think first.",
         mixinStandardHelpOptions = true,
         footerHeading = "%nExamples:%n",
@@ -136,7 +136,7 @@ final class GenerateCommand implements Callable<Integer> {
                     temperature,
                     topK,
                     topP,
-                    engine.tokenizer().controls().eos(),
+                    engine.endTokens(),
                     limit("--max-tokens", maxTokens, Math.min(MOST_TOKENS, context / 2), context));
             int thought = limit("--max-thought", maxThought, Math.min(MOST_THOUGHT, context / 4), context);
             if (think) {

@@ -3,6 +3,7 @@ package subtext.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -13,10 +14,12 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import subtext.io.Conversation;
 import subtext.io.ModelSummary;
 import subtext.model.LlamaConfig;
 import subtext.model.RopeScaling;
 import subtext.text.ControlTokens;
+import subtext.text.Tokens;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Says what a checkpoint is, without opening it on a device. */
@@ -58,6 +61,7 @@ final class InspectCommand implements Callable<Integer> {
                 number(c.ropeTheta()),
                 c.ropeScaling() instanceof RopeScaling.None ? "" : ", " + c.ropeScaling());
         out.printf("  tokenizer: %s, %d ids, %s%n", s.tokenizerKind(), s.tokenizerIds(), controls(s.controls()));
+        out.printf("  %s%n", conversation(s.conversation()));
         out.printf(
                 "  tensors: %s%n",
                 s.tensors().entrySet().stream()
@@ -99,6 +103,8 @@ final class InspectCommand implements Callable<Integer> {
         tree.put("tokenizer", s.tokenizerKind());
         tree.put("tokenizerIds", s.tokenizerIds());
         tree.put("latentControls", s.controls().complete());
+        tree.put("endTokens", s.conversation().endTokens().toArray());
+        tree.put("chatTemplates", s.conversation().templates().keySet());
         tree.put("tensors", s.tensors());
         tree.put("files", s.files());
         tree.put("weightBytesF32", s.weightBytes(4));
@@ -118,6 +124,16 @@ final class InspectCommand implements Callable<Integer> {
             missing.append(ids[i] == ControlTokens.NONE ? " " + ControlTokens.NAMES.get(i) : "");
         }
         return "without" + missing + " (subtext import adds them)";
+    }
+
+    private static String conversation(Conversation conversation) {
+        Tokens ends = conversation.endTokens();
+        String ids = Arrays.stream(ends.toArray()).mapToObj(Integer::toString).collect(Collectors.joining(", "));
+        return (ends.isEmpty() ? "no end token" : "ends at " + ids)
+                + (conversation.templates().isEmpty()
+                        ? ", no chat template"
+                        : ", chat templates: "
+                                + String.join(", ", conversation.templates().keySet()));
     }
 
     /** 260.0 K, 1.1 G. */

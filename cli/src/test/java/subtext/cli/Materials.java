@@ -234,6 +234,7 @@ final class Materials {
         sparse("configlarge/config.json", 3L << 30);
         Files.delete(model("configpipe").resolve("config.json"));
         pipe("configpipe/config.json");
+        conversations();
 
         weights("short", bytes -> Arrays.copyOf(bytes, 7));
         weights("cutweights", bytes -> Arrays.copyOf(bytes, bytes.length / 2));
@@ -262,6 +263,31 @@ final class Materials {
         Path linked = index("linkedshard", "other.safetensors");
         Files.createSymbolicLink(linked.resolve("other.safetensors"), at.resolve("model/model.safetensors"));
         Files.copy(at.resolve("model/model.safetensors"), at.resolve("precious.safetensors"));
+    }
+
+    /** End tokens and chat templates. */
+    private void conversations() throws IOException {
+        replace("ends", "generation_config.json", "{\"eos_token_id\": \"<eos>\"}");
+        replace("endsmany", "generation_config.json", "{\"eos_token_id\": [" + "7,".repeat(99_999) + "7]}");
+        Files.delete(model("endslarge").resolve("generation_config.json"));
+        sparse("endslarge/generation_config.json", 3L << 30);
+        Files.delete(model("chatlarge").resolve("tokenizer_config.json"));
+        sparse("chatlarge/tokenizer_config.json", 3L << 30);
+        replace("chatdeep", "tokenizer_config.json", "{\"chat_template\": " + "[".repeat(4 << 20));
+        // as many objects as fit in the bytes that it may have
+        replace("chatwide", "tokenizer_config.json", "{\"chat_template\": [" + "{},".repeat(2_790_000) + "{}]}");
+        replace(
+                "chatname",
+                "tokenizer_config.json",
+                "{\"chat_template\": [{\"name\": \"\\u001b[2J\", \"template\": \"\"}]}");
+        model("chatpipe");
+        pipe("chatpipe/chat_template.jinja");
+        Files.write(
+                model("chatlatin").resolve("chat_template.jinja"), "caf\u00e9".getBytes(StandardCharsets.ISO_8859_1));
+    }
+
+    private void replace(String model, String name, String content) throws IOException {
+        Files.writeString(model(model).resolve(name), content);
     }
 
     @FunctionalInterface

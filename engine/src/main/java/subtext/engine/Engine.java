@@ -18,8 +18,10 @@ import subtext.generate.Sample;
 import subtext.generate.Sampling;
 import subtext.generate.Score;
 import subtext.generate.Scorer;
+import subtext.io.Conversation;
 import subtext.io.HuggingFace;
 import subtext.model.Llama;
+import subtext.model.LlamaConfig;
 import subtext.text.ControlTokens;
 import subtext.text.TextStream;
 import subtext.text.Tokenizer;
@@ -42,6 +44,7 @@ public final class Engine implements AutoCloseable {
     private final Device device;
     private final Llama llama;
     private final Tokenizer tokenizer;
+    private final Tokens endTokens;
     private Generator generator;
     private int generatorPrompts;
     private Scorer scorer;
@@ -85,10 +88,11 @@ public final class Engine implements AutoCloseable {
      */
     public record ScoredText(Tokens tokens, Score score) {}
 
-    private Engine(Device device, Llama llama, Tokenizer tokenizer) {
+    private Engine(Device device, Llama llama, Tokenizer tokenizer, Tokens endTokens) {
         this.device = device;
         this.llama = llama;
         this.tokenizer = tokenizer;
+        this.endTokens = endTokens;
     }
 
     /**
@@ -116,10 +120,13 @@ public final class Engine implements AutoCloseable {
      * @throws EngineException if a file is damaged, the device is not there or the model does not fit, with the cure
      */
     public static Engine open(Path folder, Backend backend, DeviceOptions options, DType dtype) throws IOException {
-        Tokenizer tokenizer = HuggingFace.tokenizerFor(folder, HuggingFace.config(folder));
+        LlamaConfig config = HuggingFace.config(folder);
+        Tokenizer tokenizer = HuggingFace.tokenizerFor(folder, config);
+        Tokens endTokens = Conversation.endTokens(folder, config, tokenizer);
         Device device = Device.open(backend, options);
         try {
-            return new Engine(device, HuggingFace.open(folder, device, dtype, Llama.Capacity.weights()), tokenizer);
+            Llama llama = HuggingFace.open(folder, device, dtype, Llama.Capacity.weights());
+            return new Engine(device, llama, tokenizer, endTokens);
         } catch (IOException | RuntimeException | Error e) {
             device.close();
             throw e;
@@ -136,19 +143,24 @@ public final class Engine implements AutoCloseable {
         return tokenizer;
     }
 
+    /** {@return the ids of which each ends what the model says, as its folder has them; {@code <eos>} is one, if there is any} */
+    public Tokens endTokens() {
+        return endTokens;
+    }
+
     /**
-     * How to get the most likely continuation, until {@code <eos>} or the limit.
+     * How to get the most likely continuation, until an end token or the limit.
      *
      * @param maxTokens the limit, 1 or more
      * @return for {@link #generate}
      * @throws EngineException.InvalidConfig if the limit is below 1
      */
     public Sampling greedy(int maxTokens) {
-        return Sampling.greedy(tokenizer.controls().eos(), maxTokens);
+        return new Sampling(0, 0, 1, endTokens, maxTokens);
     }
 
     /**
-     * How to draw from all tokens at a temperature, until {@code <eos>} or the limit.
+     * How to draw from all tokens at a temperature, until an end token or the limit.
      *
      * @param temperature divides the logits: 1 is the model's own law, 0 its most likely token
      * @param maxTokens the limit, 1 or more
@@ -156,7 +168,7 @@ public final class Engine implements AutoCloseable {
      * @throws EngineException.InvalidConfig if either is out of range
      */
     public Sampling sampling(double temperature, int maxTokens) {
-        return new Sampling(temperature, 0, 1, tokenizer.controls().eos(), maxTokens);
+        return new Sampling(temperature, 0, 1, endTokens, maxTokens);
     }
 
     /**

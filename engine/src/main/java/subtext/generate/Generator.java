@@ -613,17 +613,20 @@ public final class Generator implements AutoCloseable {
             for (int i = 0; i < active.size(); i++) {
                 Flight flight = active.get(i);
                 int drawn = state[i];
-                for (int t = 0; t < drawn; t++) {
+                boolean stopped = false;
+                // the device knows the first of the stop tokens; what it drew behind another is left out here
+                for (int t = 0; t < drawn && !stopped; t++) {
                     flight.append(tokens[i * mostSteps + t], logProbs[i * mostSteps + t]);
                     if (listener.isPresent()) {
                         listener.get().drawn(flight.prompt.index, flight.sample, flight.token);
                     }
+                    stopped = sampling.stopsAt(flight.token);
                 }
                 int done = state[view.stride() + i];
-                if (done == 0) {
+                if (done == 0 && !stopped) {
                     still.add(flight);
                 } else {
-                    finish(flight, done == 1);
+                    finish(flight, stopped);
                 }
             }
             int finished = active.size() - still.size();
@@ -727,7 +730,9 @@ public final class Generator implements AutoCloseable {
                     tokens,
                     logProbs,
                     limit,
-                    sampling.stopToken());
+                    sampling.stopTokens().isEmpty()
+                            ? Sampling.NO_STOP
+                            : sampling.stopTokens().at(0));
         });
         return new Lanes(width, stride, rows, lanes.rows((long) DRAWN * stride, (long) FIELDS * stride), keys, step);
     }

@@ -1,6 +1,7 @@
 package subtext.generate;
 
 import subtext.bindings.EngineException;
+import subtext.text.Tokens;
 
 /**
  * The law to draw from and when to stop.
@@ -8,10 +9,10 @@ import subtext.bindings.EngineException;
  * @param temperature divides the logits; 0 takes the most likely token, and log-probabilities are then those of temperature 1
  * @param topK keeps the k most likely tokens; 0 keeps all
  * @param topP then keeps the smallest set of most likely tokens that reaches this probability; 1 keeps all
- * @param stopToken ends a sample, which contains it; {@link #NO_STOP} for none
+ * @param stopTokens each of them ends a sample, which contains it; empty for none
  * @param maxTokens the most tokens of a sample
  */
-public record Sampling(double temperature, int topK, double topP, int stopToken, int maxTokens) {
+public record Sampling(double temperature, int topK, double topP, Tokens stopTokens, int maxTokens) {
     /** No token stops a sample. */
     public static final int NO_STOP = -1;
 
@@ -24,8 +25,23 @@ public record Sampling(double temperature, int topK, double topP, int stopToken,
         require(temperature >= 0 && Double.isFinite(temperature), "temperature", temperature, "0 or more");
         require(topK >= 0, "topK", topK, "0 (all) or more");
         require(topP > 0 && topP <= 1, "topP", topP, "a number in (0, 1]");
-        require(stopToken >= NO_STOP, "stopToken", stopToken, "an id, or -1 for none");
+        for (int i = 0; i < stopTokens.size(); i++) {
+            require(stopTokens.at(i) >= 0, "stopTokens", stopTokens.at(i), "ids");
+        }
         require(maxTokens > 0, "maxTokens", maxTokens, "1 or more");
+    }
+
+    /**
+     * A law with one token to stop at, or none.
+     *
+     * @param temperature divides the logits; 0 takes the most likely token
+     * @param topK keeps the k most likely tokens; 0 keeps all
+     * @param topP then keeps the smallest set of most likely tokens that reaches this probability; 1 keeps all
+     * @param stopToken ends a sample, which contains it; {@link #NO_STOP} for none
+     * @param maxTokens the most tokens of a sample
+     */
+    public Sampling(double temperature, int topK, double topP, int stopToken, int maxTokens) {
+        this(temperature, topK, topP, stopToken == NO_STOP ? Tokens.EMPTY : Tokens.of(stopToken), maxTokens);
     }
 
     /**
@@ -46,6 +62,16 @@ public record Sampling(double temperature, int topK, double topP, int stopToken,
      */
     public static Sampling greedy(int stopToken, int maxTokens) {
         return new Sampling(0, 0, 1, stopToken, maxTokens);
+    }
+
+    /** Whether this token ends a sample. */
+    boolean stopsAt(int token) {
+        for (int i = 0; i < stopTokens.size(); i++) {
+            if (stopTokens.at(i) == token) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** {@return whether draws follow the model's own law, so that log q is the model's log-probability} */

@@ -15,6 +15,7 @@ import subtext.model.Family;
 import subtext.model.LlamaConfig;
 import subtext.model.ParameterTable;
 import subtext.model.RopeScaling;
+import subtext.text.Tokenizer;
 
 /**
  * A model folder as one GGUF file, version 3, which llama.cpp and what is built on it open. Matrices are written in the type asked for
@@ -84,8 +85,9 @@ public final class Gguf {
      */
     public static void write(Path folder, Path file, Type type) throws IOException {
         LlamaConfig config = HuggingFace.config(folder);
-        HuggingFace.tokenizerFor(folder, config); // reads what we read, and has a row for each id
-        GgufTokenizer tokenizer = GgufTokenizer.read(folder, config.vocabulary());
+        Tokenizer known = HuggingFace.tokenizerFor(folder, config); // reads what we read, and has a row for each id
+        GgufTokenizer tokenizer =
+                GgufTokenizer.read(folder, config.vocabulary(), Conversation.of(folder, config, known));
         String name = folder.toAbsolutePath().normalize().getFileName().toString();
         try (ModelTensors model = ModelTensors.open(folder, config)) {
             List<Tensor> tensors = tensors(config, model, type);

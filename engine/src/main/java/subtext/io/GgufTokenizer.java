@@ -8,7 +8,10 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.IntStream;
 import subtext.bindings.EngineException;
 import subtext.text.ControlTokens;
 import subtext.text.Tokenizer;
@@ -42,13 +45,15 @@ final class GgufTokenizer {
 
     private final JsonNode document;
     private final ControlTokens controls;
+    private final Conversation conversation;
     private final List<String> tokens;
     private final int[] types;
     private final boolean byteLevel;
 
-    private GgufTokenizer(JsonNode document, ControlTokens controls, int size) {
+    private GgufTokenizer(JsonNode document, ControlTokens controls, Conversation conversation, int size) {
         this.document = document;
         this.controls = controls;
+        this.conversation = conversation;
         this.byteLevel = steps("pre_tokenizer", "pretokenizers").stream()
                 .anyMatch(step -> step.path("type").asString("").equals("ByteLevel"));
         this.tokens = new ArrayList<>();
@@ -74,7 +79,7 @@ final class GgufTokenizer {
     }
 
     /** Reads {@code tokenizer.json}; ids up to {@code size} that it lacks become unused tokens. */
-    static GgufTokenizer read(Path folder, int size) throws IOException {
+    static GgufTokenizer read(Path folder, int size, Conversation conversation) throws IOException {
         Path file = HuggingFace.required(folder, HuggingFace.TOKENIZER);
         JsonNode document = HuggingFace.json(file);
         String type = document.path("model").path("type").asString("BPE");
@@ -82,7 +87,7 @@ final class GgufTokenizer {
             throw new EngineException.InvalidConfig(
                     file + ": a " + type + " tokenizer has no form in GGUF, only BPE has");
         }
-        return new GgufTokenizer(document, Tokenizer.load(file).controls(), size);
+        return new GgufTokenizer(document, Tokenizer.load(file).controls(), conversation, size);
     }
 
     void put(Gguf.Fields fields) {
@@ -105,12 +110,35 @@ final class GgufTokenizer {
         if (controls.eos() != ControlTokens.NONE) {
             fields.number("tokenizer.ggml.eos_token_id", controls.eos());
         }
+        turnEnd().ifPresent(id -> fields.number("tokenizer.ggml.eot_token_id", id));
         int unknown = tokens.indexOf(document.path("model").path("unk_token").asString("\0"));
         if (unknown >= 0) {
             fields.number("tokenizer.ggml.unknown_token_id", unknown);
         }
         fields.flag("tokenizer.ggml.add_bos_token", addsBos());
         fields.flag("tokenizer.ggml.add_eos_token", false);
+        chatTemplates(fields);
+    }
+
+    /** The end token that llama.cpp is told of beside {@code <eos>}: the end of a turn. Others it knows by their names alone. */
+    private OptionalInt turnEnd() {
+        return IntStream.concat(
+                        IntStream.of(conversation.turnEnd()),
+                        Arrays.stream(conversation.endTokens().toArray()))
+                .filter(id -> id != controls.eos() && id != ControlTokens.NONE)
+                .findFirst();
+    }
+
+    private void chatTemplates(Gguf.Fields fields) {
+        Map<String, String> named = new TreeMap<>(conversation.templates());
+        String usual = named.remove(Conversation.DEFAULT);
+        if (usual != null) {
+            fields.text("tokenizer.chat_template", usual);
+        }
+        if (!named.isEmpty()) {
+            fields.texts("tokenizer.chat_templates", List.copyOf(named.keySet()));
+            named.forEach((name, template) -> fields.text("tokenizer.chat_template." + name, template));
+        }
     }
 
     /** llama.cpp's name for how words are cut. */

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.SortedMap;
 import java.util.stream.Stream;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
@@ -17,14 +18,17 @@ import subtext.text.ControlTokens;
 import subtext.text.Tokenizer;
 import subtext.text.Tokens;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
  * A model as a folder in Hugging Face's layout: {@code config.json}, {@code model.safetensors} (or an index and shards),
- * {@code tokenizer.json}, {@code tokenizer_config.json}, {@code generation_config.json}. Query, key and value, and gate and up, are separate tensors there and neighbours
+ * {@code tokenizer.json}, and what {@link Conversation} is made of. Query, key and value, and gate and up, are separate tensors there and neighbours
  * in one matrix here, so each is copied as it is. A model that this engine does not compute is refused by the name of what differs.
  */
 public final class HuggingFace {
@@ -36,6 +40,15 @@ public final class HuggingFace {
     private static final int LARGEST = 64 << 20;
 
     private static final JsonMapper JSON = JsonMapper.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
+
+    /** Nor may what is read for a few of its fields be all brackets: each takes many times its byte. The largest in use has 100,000 tokens. */
+    private static final JsonMapper SETTINGS = JsonMapper.builder(JsonFactory.builder()
+                    .streamReadConstraints(StreamReadConstraints.builder()
+                            .maxTokenCount(1 << 20)
+                            .build())
+                    .build())
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .build();
 
@@ -202,7 +215,13 @@ public final class HuggingFace {
      */
     public static void save(Path folder, LlamaConfig config, Tokenizer tokenizer, float[] weights, DType dtype)
             throws IOException {
-        save(folder, config, tokenizer, source(weights), Safetensors.Type.valueOf(dtype.name()));
+        save(
+                folder,
+                config,
+                tokenizer,
+                Conversation.of(tokenizer),
+                source(weights),
+                Safetensors.Type.valueOf(dtype.name()));
     }
 
     /**
@@ -210,42 +229,59 @@ public final class HuggingFace {
      *
      * @param folder made if it is missing; files of a model there are replaced
      * @param config sizes of the model
-     * @param tokenizer of that model: its {@code <bos>} and {@code <eos>} go into {@code config.json}
+     * @param tokenizer of that model: its {@code <bos>} goes into {@code config.json}
+     * @param conversation of that model: its end tokens go into {@code config.json} and {@code generation_config.json}, the rest into
+     *     {@code tokenizer_config.json}
      * @param weights by their index in the flat array of {@code ParameterTable.of(config)}; {@code llama::download} is one
      * @param type F32, BF16 or F16
      * @throws IOException if a file cannot be written, or {@code weights} throws it
      */
     public static void save(
-            Path folder, LlamaConfig config, Tokenizer tokenizer, Safetensors.Source weights, Safetensors.Type type)
+            Path folder,
+            LlamaConfig config,
+            Tokenizer tokenizer,
+            Conversation conversation,
+            Safetensors.Source weights,
+            Safetensors.Type type)
             throws IOException {
         AtomicFiles.createDirectories(folder);
         int bos = tokenizer.controls().bos();
-        int eos = tokenizer.controls().eos();
-        AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, eos, type)));
+        Tokens ends = conversation.endTokens();
+        AtomicFiles.write(folder.resolve(CONFIG), pretty(HuggingFaceConfig.write(JSON, config, bos, ends, type)));
         ObjectNode generation = JSON.createObjectNode();
         HuggingFaceConfig.put(generation, "bos_token_id", bos);
-        HuggingFaceConfig.put(generation, "eos_token_id", eos);
-        AtomicFiles.write(folder.resolve("generation_config.json"), pretty(generation));
+        HuggingFaceConfig.put(generation, "eos_token_id", ends);
+        AtomicFiles.write(folder.resolve(Conversation.GENERATION), pretty(generation));
         tokenizer.save(folder.resolve(TOKENIZER));
-        AtomicFiles.write(folder.resolve("tokenizer_config.json"), pretty(tokenizerConfig(config, tokenizer)));
+        AtomicFiles.write(
+                folder.resolve(Conversation.TOKENIZER_CONFIG),
+                pretty(tokenizerConfig(config, tokenizer, conversation)));
         Safetensors.write(folder.resolve(WEIGHTS), entries(config, weights, type), Map.of("format", "pt"));
     }
 
     /**
      * What Transformers asks beside {@code tokenizer.json}: that it take that file as it is, and not rebuild the tokenizer that it knows for
-     * the family; which tokens open and close a text; and that decoding tidies nothing.
+     * the family; which tokens open and close a text; how messages become one; and that decoding tidies nothing.
      */
-    private static ObjectNode tokenizerConfig(LlamaConfig config, Tokenizer tokenizer) {
+    private static ObjectNode tokenizerConfig(LlamaConfig config, Tokenizer tokenizer, Conversation conversation) {
         ObjectNode json = JSON.createObjectNode();
         json.put("tokenizer_class", "PreTrainedTokenizerFast");
         token(json, "bos_token", tokenizer, tokenizer.controls().bos());
-        token(json, "eos_token", tokenizer, tokenizer.controls().eos());
+        token(json, "eos_token", tokenizer, conversation.turnEnd());
         token(json, "unk_token", tokenizer, tokenizer.unknown());
         json.putNull("pad_token"); // said, for Qwen's class would add its own
         // as tokenizer.json has it; llama.cpp's converter looks here
         json.put("add_bos_token", tokenizer.opensWithBos());
         json.put("clean_up_tokenization_spaces", false);
         json.put("model_max_length", config.context());
+        SortedMap<String, String> templates = conversation.templates();
+        if (templates.size() == 1 && templates.containsKey(Conversation.DEFAULT)) {
+            json.put("chat_template", templates.get(Conversation.DEFAULT));
+        } else if (!templates.isEmpty()) {
+            ArrayNode list = json.putArray("chat_template");
+            templates.forEach(
+                    (name, template) -> list.addObject().put("name", name).put("template", template));
+        }
         return json;
     }
 
@@ -281,8 +317,17 @@ public final class HuggingFace {
     // ---- files
 
     static JsonNode json(Path file) throws IOException {
+        return json(JSON, file, LARGEST);
+    }
+
+    /** Of a file of few fields that count, of at most so many bytes. */
+    static JsonNode settings(Path file, int most) throws IOException {
+        return json(SETTINGS, file, most);
+    }
+
+    private static JsonNode json(JsonMapper mapper, Path file, int most) throws IOException {
         try {
-            JsonNode json = JSON.readTree(WholeFile.bytes(file, LARGEST));
+            JsonNode json = mapper.readTree(WholeFile.bytes(file, most));
             if (!json.isObject()) {
                 throw new EngineException.CorruptFile(file + ": not a JSON object");
             }

@@ -5,8 +5,11 @@ import subtext.bindings.EngineException;
 import subtext.model.Family;
 import subtext.model.LlamaConfig;
 import subtext.model.RopeScaling;
+import subtext.text.ControlTokens;
+import subtext.text.Tokens;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -184,7 +187,7 @@ final class HuggingFaceConfig {
 
     // ---- writing
 
-    static ObjectNode write(JsonMapper mapper, LlamaConfig config, int bos, int eos, Safetensors.Type type) {
+    static ObjectNode write(JsonMapper mapper, LlamaConfig config, int bos, Tokens ends, Safetensors.Type type) {
         ObjectNode json = mapper.createObjectNode();
         json.putArray("architectures").add(config.family().architecture());
         json.put("model_type", config.family().modelType());
@@ -220,7 +223,7 @@ final class HuggingFaceConfig {
             json.put("mlp_bias", false);
         }
         put(json, "bos_token_id", bos);
-        put(json, "eos_token_id", eos);
+        put(json, "eos_token_id", ends);
         json.put(
                 "torch_dtype",
                 switch (type) {
@@ -259,6 +262,18 @@ final class HuggingFaceConfig {
             json.putNull(field);
         } else {
             json.put(field, id);
+        }
+    }
+
+    /** None, one, or a list. */
+    static void put(ObjectNode json, String field, Tokens ids) {
+        if (ids.size() > 1) {
+            ArrayNode list = json.putArray(field);
+            for (int id : ids.toArray()) {
+                list.add(id);
+            }
+        } else {
+            put(json, field, ids.isEmpty() ? ControlTokens.NONE : ids.at(0));
         }
     }
 

@@ -18,6 +18,7 @@ import subtext.text.Tokenizer;
  * A checkpoint of others as a model folder of ours: the same layout, with the control tokens that training with latents needs. Those the
  * tokenizer lacks get ids after its own, and their rows of embedding and output are drawn anew, normal with a standard deviation of
  * C^-0.5, cut off at three of them, as Ruan et al. 2025 do; all other tensors are copied value by value. Nothing is held whole.
+ * End tokens and chat templates are kept ({@link Conversation}).
  */
 public final class ModelImport {
     private static final long SEED = 42;
@@ -65,9 +66,15 @@ public final class ModelImport {
         }
         // a checkpoint may have more rows than ids, as padding: the new ids take those first
         LlamaConfig grown = config.withVocabulary(Math.max(config.vocabulary(), tokenizer.vocabulary()));
+        Conversation conversation = Conversation.of(from, config, tokenizer);
         try (ModelTensors tensors = ModelTensors.open(from, config)) {
             HuggingFace.save(
-                    to, grown, tokenizer, new Grown(tensors, config, grown, old, tokenizer.vocabulary()), type);
+                    to,
+                    grown,
+                    tokenizer,
+                    conversation,
+                    new Grown(tensors, config, grown, old, tokenizer.vocabulary()),
+                    type);
         }
         return new Result(grown, List.copyOf(added), old);
     }

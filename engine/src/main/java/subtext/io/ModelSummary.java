@@ -21,6 +21,7 @@ import subtext.text.Tokenizer;
  * @param tokenizerKind for people
  * @param tokenizerIds one more than the largest id; the model may have more rows
  * @param controls ids of the control tokens
+ * @param conversation end tokens and chat templates
  * @param tensors number of tensors of each element type
  * @param files shards of weights first, then sizes and tokenizer
  * @param bytesPerSecond how fast the files were read here, digest included
@@ -30,6 +31,7 @@ public record ModelSummary(
         String tokenizerKind,
         int tokenizerIds,
         ControlTokens controls,
+        Conversation conversation,
         Map<String, Integer> tensors,
         List<FileDigest> files,
         double bytesPerSecond) {
@@ -78,6 +80,7 @@ public record ModelSummary(
                 kind,
                 tokenizer.vocabulary(),
                 tokenizer.controls(),
+                Conversation.of(folder, config, tokenizer),
                 tensors,
                 List.copyOf(files),
                 bytes / Math.max(seconds, 1e-9));

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -60,6 +61,36 @@ class EngineTest {
                     .isEqualTo(engine.tokenizer().controls().bos());
             assertThat(engine.generate("two plus", engine.greedy(5)))
                     .isEqualTo(engine.generate("two plus", engine.greedy(5)));
+        }
+    }
+
+    /** Llama 3 ends a text with one token and a message with another, and names both in {@code generation_config.json}. */
+    @Test
+    void generationStopsAtEachEndTokenOfTheFolder() throws IOException {
+        int[] whole;
+        try (Engine engine = open()) {
+            assertThat(engine.endTokens())
+                    .isEqualTo(Tokens.of(engine.tokenizer().controls().eos()));
+            whole = engine.generate("two plus", Sampling.greedy(Sampling.NO_STOP, 20), 0)
+                    .sample()
+                    .tokens()
+                    .toArray();
+        }
+        int end = whole[3];
+        int first = 0;
+        while (whole[first] != end) {
+            first++;
+        }
+        Files.writeString(folder.resolve("generation_config.json"), "{\"eos_token_id\": [1, %d]}".formatted(end));
+        try (Engine engine = open()) {
+            assertThat(engine.endTokens()).isEqualTo(Tokens.of(1, end));
+            Engine.Generation stopped = engine.generate("two plus", engine.greedy(20), 0);
+            assertThat(stopped.sample().tokens().toArray()).isEqualTo(Arrays.copyOf(whole, first + 1));
+            assertThat(stopped.sample().finished()).isTrue();
+            List<String> told = new ArrayList<>();
+            assertThat(engine.generate("two plus", engine.greedy(20), 0, told::add))
+                    .isEqualTo(stopped);
+            assertThat(String.join("", told)).isEqualTo(stopped.text());
         }
     }
 

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -132,6 +134,58 @@ class ExactnessTest {
                         .filter(s -> !s.finished())
                         .count())
                 .isPositive();
+    }
+
+    /** Several tokens may end a sample: it is the one without a stop, cut off behind the first of them, however rarely the host looks. */
+    @Test
+    void aSampleEndsAtWhicheverStopTokenComesFirst() {
+        LlamaConfig config = TestDevice.tiny(true);
+        List<Prompt> prompts = prompts(config, 9, 7);
+        Tokens stops = Tokens.of(STOP, STOP + 5, STOP + 11);
+        int longest = within(40, 20);
+        try (Device device = TestDevice.open(backend);
+                Llama llama = TestDevice.model(device, config, DType.F32, Llama.Capacity.weights(), 12)) {
+            List<List<Sample>> expected;
+            try (Generator generator = new Generator(llama, new Generator.Limits(8, 3, 150, 64))) {
+                expected = generator.draw(prompts, Sampling.exact(Sampling.NO_STOP, longest)).stream()
+                        .map(samples -> samples.stream()
+                                .map(sample -> cut(sample, stops))
+                                .toList())
+                        .toList();
+            }
+            Map<Integer, Integer> ends = new HashMap<>();
+            for (List<Sample> samples : expected) {
+                for (Sample sample : samples) {
+                    int last = sample.tokens().at(sample.tokens().size() - 1);
+                    ends.merge(sample.finished() ? last : -1, 1, Integer::sum);
+                }
+            }
+            assertThat(ends).as("how samples end").hasSize(stops.size() + 1);
+            for (int steps : new int[] {1, 3, 16}) {
+                try (Generator generator = new Generator(llama, new Generator.Limits(8, 3, 150, 64), steps)) {
+                    Sampling sampling = new Sampling(1, 0, 1, stops, longest);
+                    assertThat(generator.draw(prompts, sampling))
+                            .as("%d steps", steps)
+                            .isEqualTo(expected);
+                    List<Integer> told = new ArrayList<>();
+                    generator.draw(prompts.subList(0, 1), sampling, (prompt, sample, token) -> told.add(token));
+                    assertThat(told)
+                            .hasSize(expected.getFirst().stream()
+                                    .mapToInt(sample -> sample.tokens().size())
+                                    .sum());
+                }
+            }
+        }
+    }
+
+    private static Sample cut(Sample sample, Tokens stops) {
+        for (int i = 0; i < sample.tokens().size(); i++) {
+            int token = sample.tokens().at(i);
+            if (Arrays.stream(stops.toArray()).anyMatch(stop -> stop == token)) {
+                return Sample.of(sample.tokens().slice(0, i + 1), Arrays.copyOf(sample.logProbs(), i + 1), true);
+            }
+        }
+        return sample;
     }
 
     @Test

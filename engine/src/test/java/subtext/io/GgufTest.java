@@ -154,6 +154,33 @@ class GgufTest {
     }
 
     @Test
+    void endTokensAndChatTemplatesAreThere() throws IOException {
+        Path chat = ConversationTest.folder(folder);
+        Path file = folder.resolve("model.gguf");
+        Gguf.write(chat, file, Gguf.Type.F32);
+        assertThat(new File(file).fields)
+                .containsEntry("tokenizer.ggml.eos_token_id", 1)
+                .doesNotContainKeys("tokenizer.ggml.eot_token_id", "tokenizer.chat_template");
+        ConversationTest.chatting(chat);
+        Gguf.write(chat, file, Gguf.Type.F32);
+        assertThat(new File(file).fields)
+                .containsEntry("tokenizer.ggml.eos_token_id", 1)
+                .containsEntry("tokenizer.ggml.eot_token_id", 3)
+                .containsEntry("tokenizer.chat_template", ConversationTest.CHAT)
+                .doesNotContainKey("tokenizer.chat_templates");
+        Files.delete(chat.resolve("tokenizer_config.json"));
+        Files.createDirectory(chat.resolve("additional_chat_templates"));
+        Files.writeString(chat.resolve("additional_chat_templates/tool_use.jinja"), "{{ tools }}");
+        Gguf.write(chat, file, Gguf.Type.F32);
+        assertThat(new File(file).fields)
+                .containsEntry(
+                        "tokenizer.ggml.eot_token_id", 2) // no settings say which ends a message: the first other one
+                .containsEntry("tokenizer.chat_templates", List.of("tool_use"))
+                .containsEntry("tokenizer.chat_template.tool_use", "{{ tools }}")
+                .doesNotContainKey("tokenizer.chat_template");
+    }
+
+    @Test
     void aTokenizerWithoutAFormIsRefusedAndNothingIsLeft() throws IOException {
         LlamaConfig config = TestDevice.tiny(true);
         HuggingFace.save(

@@ -302,7 +302,7 @@ public final class ExpectationMaximisation {
                 start,
                 stage,
                 Optional.empty());
-        String digest = stage.writeModel(network.llama().config(), network.trained(), material.tokenizer());
+        String digest = network.writeTo(stage, material.tokenizer());
         double mSeconds = trained.state().seconds();
         long mTokens = trained.state().tokens();
         if (i > 0 && i < plan.iterations() && plan.folds() > 1) {
@@ -358,7 +358,7 @@ public final class ExpectationMaximisation {
                 trained.state().loss(),
                 trained.state().seconds(),
                 trained.state().tokens(),
-                stage.writeModel(network.llama().config(), network.trained(), material.tokenizer()));
+                network.writeTo(stage, material.tokenizer()));
         stage.finish(result);
         stop.check("after " + name);
         return result;
@@ -673,7 +673,7 @@ public final class ExpectationMaximisation {
         Recipe recipe = found.get();
         Trainer.Result trained =
                 train("baseline " + name, recipe.dataset(), recipe.plan(), initial, stage, recipe.stopping());
-        stage.writeModel(network.llama().config(), network.trained(), material.tokenizer());
+        network.writeTo(stage, material.tokenizer());
         measuring("baseline " + name);
         EmReport.Baseline baseline = new EmReport.Baseline(
                 name,

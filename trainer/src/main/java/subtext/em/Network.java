@@ -1,10 +1,12 @@
 package subtext.em;
 
+import java.io.IOException;
 import java.util.Optional;
 import subtext.bindings.DType;
 import subtext.bindings.Device;
 import subtext.generate.Generator;
 import subtext.generate.Scorer;
+import subtext.io.Conversation;
 import subtext.io.Safetensors;
 import subtext.model.Initialisation;
 import subtext.model.Llama;
@@ -12,6 +14,7 @@ import subtext.model.LlamaConfig;
 import subtext.model.WeightPieces;
 import subtext.run.StopSignal;
 import subtext.text.ControlTokens;
+import subtext.text.Tokenizer;
 import subtext.train.AdamW;
 import subtext.train.Trainer;
 
@@ -116,8 +119,14 @@ public final class Network implements AutoCloseable {
         return origin.map(model -> model.weights(key)).orElseGet(() -> Initialisation.pieces(llama.table(), key));
     }
 
+    /** Writes what was trained last; it is talked to as the model that the run started from, if there is one. */
+    String writeTo(StageFolder stage, Tokenizer tokenizer) throws IOException {
+        Conversation conversation = origin.map(Origin::conversation).orElseGet(() -> Conversation.of(tokenizer));
+        return stage.writeModel(llama.config(), trained(), tokenizer, conversation);
+    }
+
     /** What was trained last, at full precision. */
-    Safetensors.Source trained() {
+    private Safetensors.Source trained() {
         return optimizer::weights;
     }
 

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import subtext.bindings.EngineException;
+import subtext.io.Conversation;
 import subtext.io.Digest;
 import subtext.io.HuggingFace;
 import subtext.model.LlamaConfig;
@@ -23,8 +24,9 @@ import subtext.text.Tokenizer;
  * @param own the sizes of the model as it is
  * @param config the sizes it is trained in: more ids, and perhaps a shorter context
  * @param tokenizer with all control tokens
+ * @param conversation its end tokens and chat templates, which the models trained from it keep
  */
-record Origin(Path folder, LlamaConfig own, LlamaConfig config, Tokenizer tokenizer) {
+record Origin(Path folder, LlamaConfig own, LlamaConfig config, Tokenizer tokenizer, Conversation conversation) {
     /**
      * The model of a configuration; empty where it starts from scratch.
      *
@@ -56,7 +58,8 @@ record Origin(Path folder, LlamaConfig own, LlamaConfig config, Tokenizer tokeni
                     folder,
                     own,
                     context > 0 && context < own.context() ? grown.withContext(context) : grown,
-                    tokenizer));
+                    tokenizer,
+                    Conversation.of(folder, grown, tokenizer)));
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": " + e.getMessage(), e);
         }

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import subtext.bindings.EngineException;
 import subtext.io.AtomicFiles;
+import subtext.io.Conversation;
 import subtext.io.Digest;
 import subtext.io.HuggingFace;
 import subtext.io.JsonProblem;
@@ -88,8 +89,9 @@ record StageFolder(Path path, boolean keep) {
     }
 
     /** Writes the model and gives the digest of its weights. */
-    String writeModel(LlamaConfig config, Safetensors.Source weights, Tokenizer tokenizer) throws IOException {
-        HuggingFace.save(model(), config, tokenizer, weights, Safetensors.Type.F32);
+    String writeModel(LlamaConfig config, Safetensors.Source weights, Tokenizer tokenizer, Conversation conversation)
+            throws IOException {
+        HuggingFace.save(model(), config, tokenizer, conversation, weights, Safetensors.Type.F32);
         return digest();
     }
 

@@ -325,7 +325,7 @@ public final class TrainRun {
                 Optional.empty(),
                 stop,
                 listener);
-        String digest = stage.writeModel(sizes, network.trained(), material.tokenizer());
+        String digest = network.writeTo(stage, material.tokenizer());
         Finished finished = new Finished(
                 digest,
                 trained.state().step(),

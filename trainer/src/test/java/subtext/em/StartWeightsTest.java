@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.DType;
 import subtext.bindings.EngineException;
+import subtext.io.Conversation;
 import subtext.io.HuggingFace;
 import subtext.io.Safetensors;
 import subtext.model.Initialisation;
@@ -38,7 +39,7 @@ class StartWeightsTest {
     @Test
     void aStartThatChangedUnderARunIsRefused() throws IOException {
         save(folder, 5);
-        WeightPieces weights = new Origin(folder, CONFIG, GROWN, tokenizer).weights(9);
+        WeightPieces weights = new Origin(folder, CONFIG, GROWN, tokenizer, Conversation.of(tokenizer)).weights(9);
         float[] first = weights.flat(ParameterTable.of(GROWN));
         assertThat(weights.flat(ParameterTable.of(GROWN))).isEqualTo(first);
         save(folder, 6);
@@ -55,7 +56,8 @@ class StartWeightsTest {
         StageFolder stage = new StageFolder(folder.resolve("stage"), false);
         float[] flat = Initialisation.weights(ParameterTable.of(CONFIG), 5);
         Safetensors.Source source = (at, n) -> Arrays.copyOfRange(flat, (int) at, (int) at + n);
-        WeightPieces weights = stage.weights(CONFIG, stage.writeModel(CONFIG, source, tokenizer));
+        WeightPieces weights =
+                stage.weights(CONFIG, stage.writeModel(CONFIG, source, tokenizer, Conversation.of(tokenizer)));
         assertThat(weights.flat(ParameterTable.of(CONFIG))).isEqualTo(flat);
         Path file = stage.model().resolve("model.safetensors");
         // of a file that has lain for a while the digest is taken once
