@@ -6,12 +6,15 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import subtext.bindings.EngineException;
 import subtext.io.Digest;
 import subtext.io.WholeFile;
 import subtext.run.SelfDigest;
 import subtext.text.Tokenizer;
 import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
@@ -164,6 +167,26 @@ public record Prepared(
      */
     public static String digest(Path folder) throws IOException {
         return Digest.of(folder.resolve(MANIFEST));
+    }
+
+    /**
+     * {@return what a folder was made with: {@code context}, {@code text}, {@code thought}, {@code id}, {@code chunks}, {@code badRecords} and
+     * {@code tokenizer}, as its {@code plan.json} has them; empty if there is none}
+     *
+     * @param folder that {@link #isAt} is true of
+     * @throws EngineException.CorruptFile if the plan is damaged
+     * @throws IOException if it cannot be read
+     */
+    public static Map<String, String> plan(Path folder) throws IOException {
+        Path file = folder.resolve(Prepare.PLAN);
+        Map<String, String> plan = new TreeMap<>();
+        if (Files.exists(file)) {
+            JsonNode tree = JSON.readTree(unsealed(file));
+            for (String key : List.of("context", "text", "thought", "id", "chunks", "badRecords", "tokenizer")) {
+                plan.put(key, tree.path(key).asString(""));
+            }
+        }
+        return plan;
     }
 
     private static Statistics statistics(Path folder) throws IOException {

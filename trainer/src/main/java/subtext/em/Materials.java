@@ -12,6 +12,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import subtext.bindings.EngineException;
 import subtext.data.Annotated;
 import subtext.data.Chunk;
@@ -242,7 +244,7 @@ final class Materials {
         return Optional.of(cutter(c));
     }
 
-    private static Chunker cutter(RunConfig.Corpus c) {
+    static Chunker cutter(RunConfig.Corpus c) {
         if (!(c.chunkSentences() >= 1)) {
             throw new EngineException.InvalidConfig(
                     "corpus.chunkSentences: expected at least 1, got " + c.chunkSentences());
@@ -311,15 +313,14 @@ final class Materials {
                 true);
     }
 
-    private static List<Document> documents(
-            List<Corpus.Record> records, Optional<Chunker> chunker, Tokenizer tokenizer) {
+    static List<Document> documents(List<Corpus.Record> records, Optional<Chunker> chunker, Tokenizer tokenizer) {
         return records.stream()
                 .map(record -> document(record, chunker, tokenizer))
                 .toList();
     }
 
     /** The context of a record, if it has one, as a chunk without a thought; then its text, whole or cut. */
-    static Document document(Corpus.Record record, Optional<Chunker> chunker, Tokenizer tokenizer) {
+    private static Document document(Corpus.Record record, Optional<Chunker> chunker, Tokenizer tokenizer) {
         List<Chunk> chunks = new ArrayList<>();
         if (!record.context().isEmpty()) {
             Chunk.add(chunks, tokenizer, record.context(), false);
@@ -467,25 +468,36 @@ final class Materials {
     }
 
     /** The whole of it as text alone. */
-    static Material preparedText(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given) {
+    static Material preparedText(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
         Prepared prepared = open(c, given);
         if (prepared.heldOut().isEmpty()) {
             throw new EngineException.InvalidConfig(
                     "corpus: " + c.path() + " has nothing held out to measure on; prepare it with a larger --held-out");
         }
         int[] order = Philox.permutation(seeds.split(), prepared.train().size());
+        int documents = c.documents() == 0
+                ? order.length
+                : atMost(order.length, c.documents(), "documents", "all there are to train on", notice);
+        atMost(prepared.heldOut().size(), c.heldOut(), "heldOut", "all that are held out", notice);
         return new Material(
                 prepared.tokenizer(),
                 List.of(),
-                texts(View.pick(
-                        prepared.train(),
-                        c.documents() == 0 || c.documents() > order.length
-                                ? order
-                                : Arrays.copyOf(order, c.documents()))),
+                texts(View.pick(prepared.train(), Arrays.copyOf(order, documents))),
                 List.of(),
                 heldOut(prepared, c, seeds),
                 Optional.empty(),
                 true);
+    }
+
+    /** A number of documents that is asked for, or the most there are; then a person is told. */
+    static int atMost(int most, int asked, String key, String why, Consumer<String> notice) {
+        if (asked < 1) {
+            throw new EngineException.InvalidConfig("corpus." + key + ": expected at least 1, got " + asked);
+        }
+        if (asked > most) {
+            notice.accept("corpus." + key + ": " + asked + " asked for, " + most + " taken: " + why);
+        }
+        return Math.min(most, asked);
     }
 
     private static List<Document> heldOut(Prepared prepared, RunConfig.Corpus c, Seeds seeds) {
@@ -505,9 +517,47 @@ final class Materials {
                         "corpus: " + c.path()
                                 + " was prepared with another tokenizer than that of the model to start from; prepare it with --from MODEL");
             }
+            requireAsPrepared(c, Prepared.plan(prepared.folder()));
             return prepared;
         } catch (IOException e) {
             throw new UncheckedIOException(c.path() + ": " + e.getMessage(), e);
+        }
+    }
+
+    /** Settings that shards have behind them do nothing any more: one that asks for something else is refused, the usual ones ask for nothing. */
+    private static void requireAsPrepared(RunConfig.Corpus c, Map<String, String> plan) {
+        if (plan.isEmpty()) {
+            return;
+        }
+        RunConfig.Corpus usual = RunConfig.chain().corpus();
+        requireAsPrepared(c, "context", plan.get("context"), c.context(), usual.context());
+        requireAsPrepared(c, "text", plan.get("text"), c.text(), usual.text());
+        requireAsPrepared(c, "thought", plan.get("thought"), c.thought(), usual.thought());
+        requireAsPrepared(c, "id", plan.get("id"), c.id(), usual.id());
+        requireAsPrepared(c, "badRecords", plan.get("badRecords"), c.badRecords(), usual.badRecords());
+        boolean whole = plan.get("chunks").equals("whole");
+        requireAsPrepared(c, "chunked", String.valueOf(!whole), String.valueOf(c.chunked()), "true");
+        requireAsPrepared(
+                c,
+                "chunkSentences",
+                whole ? "no chunks" : plan.get("chunks").replaceAll(".*mean=([^,]*),.*", "$1"),
+                String.valueOf(c.chunkSentences()),
+                String.valueOf(usual.chunkSentences()));
+        Matcher trained = Pattern.compile("trained, (\\d+) ids").matcher(plan.get("tokenizer"));
+        if (trained.matches()) {
+            requireAsPrepared(
+                    c,
+                    "vocabulary",
+                    trained.group(1),
+                    String.valueOf(c.vocabulary()),
+                    String.valueOf(usual.vocabulary()));
+        }
+    }
+
+    private static void requireAsPrepared(RunConfig.Corpus c, String key, String made, String asked, String usual) {
+        if (!asked.equals(made) && !asked.equals(usual)) {
+            throw new EngineException.InvalidConfig("corpus." + key + ": " + c.path() + " was prepared with '" + made
+                    + "', got '" + asked + "'; give what it was prepared with, or prepare the corpus again");
         }
     }
 

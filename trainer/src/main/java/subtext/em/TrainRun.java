@@ -14,10 +14,9 @@ import java.util.stream.Stream;
 import subtext.bindings.Device;
 import subtext.bindings.EngineException;
 import subtext.data.Annotated;
-import subtext.data.Chunk;
+import subtext.data.Chunker;
 import subtext.data.Corpus;
 import subtext.data.Dataset;
-import subtext.data.Document;
 import subtext.data.SequenceBuilder;
 import subtext.data.Template;
 import subtext.data.View;
@@ -266,8 +265,7 @@ public final class TrainRun {
         return new Seeds(config.seeds().getFirst());
     }
 
-    private static Material material(
-            RunConfig config, Seeds seeds, On on, Optional<Origin> origin, Consumer<String> notice) {
+    static Material material(RunConfig config, Seeds seeds, On on, Optional<Origin> origin, Consumer<String> notice) {
         return config.corpus().path().isEmpty() || on == On.THOUGHTS
                 ? Materials.of(config, seeds, origin, notice)
                 : plain(config.corpus(), seeds, origin.map(Origin::tokenizer), notice);
@@ -341,7 +339,7 @@ public final class TrainRun {
     /** A corpus as text alone: no thoughts are needed, and the tokenizer is trained on all that is trained on. */
     private static Material plain(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
         if (Materials.isPrepared(c)) {
-            return Materials.preparedText(c, seeds, given);
+            return Materials.preparedText(c, seeds, given, notice);
         }
         Corpus corpus =
                 Corpus.read(c.path(), Materials.mapping(c, Template.parse("corpus.thought", "")), Materials.skipBad(c));
@@ -353,36 +351,28 @@ public final class TrainRun {
             records.add(corpus.records().get(i));
         }
         // a small corpus keeps a tenth for measuring
-        int heldOut = Math.min(c.heldOut(), records.size() / 10);
-        if (heldOut < 1) {
+        if (records.size() < 10) {
             throw new EngineException.InvalidInput(
                     c.path() + ": " + records.size() + " documents; at least 10 are needed to keep some for measuring");
         }
-        List<Corpus.Record> rest = records.subList(heldOut, records.size());
-        if (c.documents() > 0 && c.documents() < rest.size()) {
-            rest = rest.subList(0, c.documents());
-        }
+        int heldOut = Materials.atMost(
+                records.size() / 10, c.heldOut(), "heldOut", "a tenth of " + records.size() + " documents", notice);
+        int left = records.size() - heldOut;
+        int documents = c.documents() == 0
+                ? left
+                : Materials.atMost(left, c.documents(), "documents", "all but those held out", notice);
+        List<Corpus.Record> rest = records.subList(heldOut, heldOut + documents);
+        Optional<Chunker> chunker = c.chunked() ? Optional.of(Materials.cutter(c)) : Optional.empty();
         BpeTrainer trainer = new BpeTrainer();
         rest.forEach(record -> trainer.add(record.context()).add(record.text()));
         Tokenizer tokenizer = given.orElseGet(() -> trainer.train(Materials.vocabulary(c)));
         return new Material(
                 tokenizer,
                 List.of(),
-                rest.stream().map(record -> document(record, tokenizer)).toList(),
+                Materials.documents(rest, chunker, tokenizer),
                 List.of(),
-                records.subList(0, heldOut).stream()
-                        .map(record -> document(record, tokenizer))
-                        .toList(),
+                Materials.documents(records.subList(0, heldOut), chunker, tokenizer),
                 Optional.empty(),
                 true);
-    }
-
-    private static Document document(Corpus.Record record, Tokenizer tokenizer) {
-        List<Chunk> chunks = new ArrayList<>();
-        if (!record.context().isEmpty()) {
-            Chunk.add(chunks, tokenizer, record.context(), false);
-        }
-        Chunk.add(chunks, tokenizer, record.text(), true);
-        return new Document(record.id(), chunks);
     }
 }

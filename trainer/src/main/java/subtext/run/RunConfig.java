@@ -52,7 +52,8 @@ public record RunConfig(
      * expression to delete).
      *
      * @param path a file, a folder or a glob of JSON lines (.jsonl, .json, .ndjson), parquet or plain text (.txt: one document per block between
-     *     blank lines), .gz and .zst unpacked; or a folder that {@code prepare} made; empty: no corpus
+     *     blank lines), .gz and .zst unpacked; or a folder that {@code prepare} made, with whose settings these must then agree, unless they are
+     *     the usual ones; empty: no corpus
      * @param context template of a first chunk that takes no thought, such as a question; empty: none
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known

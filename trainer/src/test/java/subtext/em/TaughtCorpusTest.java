@@ -276,6 +276,86 @@ class TaughtCorpusTest {
     }
 
     @Test
+    void aSettingThatShardsHaveBehindThemIsRefusedIfItAsksForSomethingElse() {
+        RunConfig shards = files.with(
+                        "corpus.path", prepare("made", files).folder().toString())
+                .with("corpus.heldOut", "2");
+        material(shards);
+        String made = "corpus.%s: " + folder.resolve("made") + " was prepared with '%s', got '%s'; give what";
+        assertRefused(shards.with("corpus.text", "{body}"), made.formatted("text", "{text}", "{body}"));
+        assertRefused(shards.with("corpus.context", "{id}"), made.formatted("context", "", "{id}"));
+        assertRefused(shards.with("corpus.id", "name"), made.formatted("id", "id", "name"));
+        assertRefused(shards.with("corpus.chunked", "false"), made.formatted("chunked", "true", "false"));
+        assertRefused(shards.with("corpus.chunkSentences", "4"), made.formatted("chunkSentences", "8.0", "4.0"));
+        assertRefused(shards.with("corpus.badRecords", "skip"), made.formatted("badRecords", "stop", "skip"));
+        material(shards.with("corpus.id", "")
+                .with("corpus.vocabulary", "1024")); // the usual, and a tokenizer that was given
+        RunConfig scratch = files.with("model.from", "").with("corpus.vocabulary", "300");
+        RunConfig trained = scratch.with(
+                        "corpus.path", prepare("learnt", scratch).folder().toString())
+                .with("corpus.heldOut", "2");
+        material(trained);
+        assertRefused(
+                trained.with("corpus.vocabulary", "310"),
+                "corpus.vocabulary: " + folder.resolve("learnt") + " was prepared with '300', got '310'");
+        RunConfig whole = files.with("corpus.chunked", "false").with("corpus.chunkSentences", "8");
+        RunConfig uncut = whole.with(
+                        "corpus.path", prepare("uncut", whole).folder().toString())
+                .with("corpus.heldOut", "2");
+        material(uncut.with("corpus.chunked", "true"));
+        assertRefused(uncut.with("corpus.chunkSentences", "4"), "was prepared with 'no chunks', got '4.0'");
+    }
+
+    @Test
+    void aTrainingOnTextCutsItAsAskedAndTellsWhatItTakesFewerOf() {
+        RunConfig asked = files.with("corpus.documents", "100").with("corpus.heldOut", "4");
+        List<String> notices = new ArrayList<>();
+        Material direct = TrainRun.material(asked, new Seeds(0), TrainRun.On.TEXT, Origin.of(asked), notices::add);
+        assertThat(notices)
+                .containsExactly(
+                        "corpus.heldOut: 4 asked for, 1 taken: a tenth of 17 documents",
+                        "corpus.documents: 100 asked for, 16 taken: all but those held out");
+        Map<String, Document> byId = new TreeMap<>();
+        Stream.of(
+                        material(files).heldOut(),
+                        material(files).development(),
+                        material(files).corpus())
+                .flatMap(List::stream)
+                .forEach(document -> byId.put(document.id(), document));
+        assertThat(direct.corpus())
+                .hasSize(16)
+                .allSatisfy(document -> assertThat(document).isEqualTo(byId.get(document.id())));
+        notices.clear();
+        RunConfig whole = asked.with("corpus.chunked", "false")
+                .with("corpus.documents", "0")
+                .with("corpus.heldOut", "1");
+        assertThat(TrainRun.material(whole, new Seeds(0), TrainRun.On.TEXT, Origin.of(whole), notices::add)
+                        .corpus())
+                .hasSize(16)
+                .allSatisfy(document -> assertThat(document.chunks()).hasSize(1));
+        assertThat(notices).isEmpty();
+
+        Prepared prepared = prepare("text", files);
+        int train = prepared.train().size();
+        int held = prepared.heldOut().size();
+        RunConfig shards =
+                asked.with("corpus.path", prepared.folder().toString()).with("corpus.heldOut", "50");
+        TrainRun.material(shards, new Seeds(0), TrainRun.On.TEXT, Origin.of(shards), notices::add);
+        assertThat(notices)
+                .containsExactly(
+                        "corpus.documents: 100 asked for, " + train + " taken: all there are to train on",
+                        "corpus.heldOut: 50 asked for, " + held + " taken: all that are held out");
+        assertThatThrownBy(() -> TrainRun.material(
+                        shards.with("corpus.documents", "-1"),
+                        new Seeds(0),
+                        TrainRun.On.TEXT,
+                        Origin.of(shards),
+                        notices::add))
+                .isInstanceOf(EngineException.InvalidConfig.class)
+                .hasMessageContaining("corpus.documents: expected at least 1, got -1");
+    }
+
+    @Test
     void fromScratchTheTokenizerLearnsTextsAndThoughts() {
         RunConfig scratch = files.with("model.from", "").with("corpus.vocabulary", "330");
         Material direct = material(scratch);
