@@ -65,14 +65,15 @@ public final class EmRun {
             Material first = Materials.of(config, new Seeds(config.seeds().getFirst()), origin, notices::add);
             LlamaConfig sizes = sizes(config, origin, first);
             RunPlan.Volume volume = RunPlan.Volume.counted(first, plan, sizes.context());
-            needs(
-                            settings,
-                            plan,
-                            device,
-                            sizes,
-                            first.bytes() + RunPlan.drawn(plan, volume),
-                            RunPlan.disk(plan, sizes, volume))
-                    .requireFit(settings.run());
+            RunPlan.Needs needs = needs(
+                    settings,
+                    plan,
+                    device,
+                    sizes,
+                    first.bytes() + RunPlan.drawn(plan, volume),
+                    RunPlan.disk(plan, sizes, volume));
+            needs.requireFit(settings.run());
+            needs.caution().ifPresent(notices::add);
             try (RunDirectory directory = RunDirectory.open(
                             settings.run(),
                             settings.resume(),

@@ -156,6 +156,19 @@ public record RunPlan(
             return (shared ? device : 0) + heap + BESIDE;
         }
 
+        /**
+         * Where the run fits, but Java may let its heap grow beyond what is free beside the tensors: a container's kernel would kill it.
+         *
+         * @return one line with what keeps the heap within; empty if it cannot grow so far
+         */
+        public Optional<String> caution() {
+            long room = deviceFree - device - BESIDE;
+            return shared && heap <= room && room < heapLimit
+                    ? Optional.of("memory: Java's heap may grow to " + bytes(heapLimit) + ", " + bytes(room)
+                            + " are free beside the model; SUBTEXT_JAVA_OPTS=-Xmx" + (room >> 20) + "m keeps it within")
+                    : Optional.empty();
+        }
+
         void requireFit(Path run) throws IOException {
             if (device > deviceFree) {
                 throw new EngineException.OutOfDeviceMemory(
@@ -164,9 +177,17 @@ public record RunPlan(
                                 + " are free; lower training.microTokens, device.slots or model.context, or take device.recompute=true or device.type=bf16");
             }
             if (heap > heapLimit) {
-                throw new EngineException.OutOfDeviceMemory("memory: Java needs about " + bytes(heap)
-                        + " of heap, and may take " + bytes(heapLimit) + "; set SUBTEXT_JAVA_OPTS=-Xmx"
-                        + (heap + (1L << 30) - 1) / (1L << 30) + "g");
+                String limits =
+                        "memory: Java needs about " + bytes(heap) + " of heap, and may take " + bytes(heapLimit);
+                if (shared && process() > deviceFree) { // more heap would not help
+                    throw new EngineException.OutOfDeviceMemory(
+                            limits + "; beside the model " + bytes(Math.max(0, deviceFree - device - BESIDE))
+                                    + " are free: take fewer documents, a lower em.samples or a smaller model");
+                }
+                throw new EngineException.OutOfDeviceMemory(limits + "; set SUBTEXT_JAVA_OPTS=-Xmx"
+                        + (heap < 1L << 30
+                                ? Math.ceilDiv(heap, 16L << 20) * 16 + "m" // a container may not have a whole GiB
+                                : Math.ceilDiv(heap, 1L << 30) + "g"));
             }
             if (shared && process() > deviceFree) {
                 throw new EngineException.OutOfDeviceMemory("memory: the run needs " + bytes(device)
@@ -519,6 +540,10 @@ public record RunPlan(
                 .append(" allowed; about ")
                 .append(bytes(needs.process()))
                 .append(" of this machine's in all\n");
+        needs.caution()
+                .ifPresent(line -> text.append(" ".repeat(11))
+                        .append(line.substring("memory: ".length()))
+                        .append('\n'));
         text.append("disk       about ")
                 .append(bytes(needs.disk()))
                 .append(", ")

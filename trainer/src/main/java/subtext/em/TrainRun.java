@@ -152,7 +152,9 @@ public final class TrainRun {
         try (Device device = EmRun.open(config.device())) {
             SelfTest.require(device); // no weights and no thoughts by kernels that compute wrong
             LlamaConfig sizes = EmRun.sizes(config, origin, material);
-            needs(settings, plan, device, sizes, material).requireFit(settings.run());
+            RunPlan.Needs needs = needs(settings, plan, device, sizes, material);
+            needs.requireFit(settings.run());
+            needs.caution().ifPresent(notices::add);
             try (RunDirectory directory = RunDirectory.open(
                             settings.run(),
                             settings.resume(),

@@ -49,6 +49,30 @@ class RunPlanTest {
                 .hasMessageContaining("the run will write about 18.63 GiB, 18.63 GiB are free");
     }
 
+    /** On the CPU tensors and heap are one memory: what cannot fit is not cured by a larger heap, and a heap that may outgrow it is told. */
+    @Test
+    void theHeapIsOfTheSameMemoryAsTheTensors() {
+        long mib = 1L << 20;
+        // a container: 1 GiB is free, Java takes a quarter of it
+        assertThatThrownBy(() ->
+                        new RunPlan.Needs(900 * mib, 1024 * mib, 300 * mib, 256 * mib, true, 0, GB).requireFit(folder))
+                .hasMessageContaining(
+                        "Java needs about 300.0 MiB of heap, and may take 256.0 MiB; beside the model 60.0 MiB are free:");
+        assertThatThrownBy(() ->
+                        new RunPlan.Needs(500 * mib, 1024 * mib, 300 * mib, 256 * mib, true, 0, GB).requireFit(folder))
+                .hasMessageEndingWith("set SUBTEXT_JAVA_OPTS=-Xmx304m");
+        RunPlan.Needs tight = new RunPlan.Needs(800 * mib, 1024 * mib, 100 * mib, 161 * mib, true, 0, GB);
+        assertThatCode(() -> tight.requireFit(folder)).doesNotThrowAnyException();
+        assertThat(tight.caution())
+                .contains("memory: Java's heap may grow to 161.0 MiB, 160.0 MiB are free beside the model;"
+                        + " SUBTEXT_JAVA_OPTS=-Xmx160m keeps it within");
+        assertThat(new RunPlan.Needs(800 * mib, 1024 * mib, 100 * mib, 160 * mib, true, 0, GB).caution())
+                .isEmpty();
+        assertThat(new RunPlan.Needs(800 * mib, 1024 * mib, 100 * mib, 500 * mib, false, 0, GB).caution())
+                .as("a GPU has its own")
+                .isEmpty();
+    }
+
     /** The volume is counted, not assumed, on the chain world; what is drawn differs by the lengths of the thoughts alone. */
     @Test
     void tokensAreThoseOfTheRun() {
