@@ -3,7 +3,6 @@ package subtext.engine;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
@@ -22,7 +21,6 @@ import subtext.io.Conversation;
 import subtext.io.HuggingFace;
 import subtext.model.Llama;
 import subtext.model.LlamaConfig;
-import subtext.text.ControlTokens;
 import subtext.text.TextStream;
 import subtext.text.Tokenizer;
 import subtext.text.Tokens;
@@ -304,10 +302,10 @@ public final class Engine implements AutoCloseable {
         for (int i = 0; i < asked.size(); i++) {
             behind.add(closed(asked.get(i), thoughts.get(i)));
         }
-        List<Sample> texts = draw(behind, sampling, key);
+        List<Sample> texts = draw(behind, untilNextThought(sampling), key);
         List<Thinking> all = new ArrayList<>();
         for (int i = 0; i < asked.size(); i++) {
-            Sample text = untilNextThought(texts.get(i));
+            Sample text = texts.get(i);
             all.add(new Thinking(
                     asked.get(i),
                     thoughts.get(i),
@@ -346,14 +344,8 @@ public final class Engine implements AutoCloseable {
         Sample thoughtSample = draw(asked, thinking, key, thoughtTelling::add);
         String thoughtText = thoughtTelling.end();
         Telling textTelling = new Telling(tokenizer.stream(), plain(asked), text);
-        boolean[] ended = {false};
-        Sample sample = draw(closed(asked, thoughtSample), sampling, key, token -> {
-            ended[0] |= token == tokenizer.controls().latent();
-            if (!ended[0]) {
-                textTelling.add(token);
-            }
-        });
-        return new Thinking(asked, thoughtSample, thoughtText, untilNextThought(sample), textTelling.end());
+        Sample sample = draw(closed(asked, thoughtSample), untilNextThought(sampling), key, textTelling::add);
+        return new Thinking(asked, thoughtSample, thoughtText, sample, textTelling.end());
     }
 
     /**
@@ -417,14 +409,14 @@ public final class Engine implements AutoCloseable {
     }
 
     /** A text of several chunks goes on with a thought about the next one, which is not text. */
-    private Sample untilNextThought(Sample sample) {
-        ControlTokens controls = tokenizer.controls();
-        for (int i = 0; i < sample.tokens().size(); i++) {
-            if (sample.tokens().at(i) == controls.latent()) {
-                return Sample.of(sample.tokens().slice(0, i + 1), Arrays.copyOf(sample.logProbs(), i + 1), true);
-            }
-        }
-        return sample;
+    private Sampling untilNextThought(Sampling sampling) {
+        return new Sampling(
+                sampling.temperature(),
+                sampling.topK(),
+                sampling.topP(),
+                Tokens.concat(
+                        sampling.stopTokens(), Tokens.of(tokenizer.controls().latent())),
+                sampling.maxTokens());
     }
 
     /** Drawn ids as text, decoded together with what stands before them: a tokenizer may treat the beginning of a text in its own way. */

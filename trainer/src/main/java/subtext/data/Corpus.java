@@ -51,8 +51,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param context what stands before the text and takes no thought; may be empty
      * @param text what is to be explained
      * @param thought the thought beneath it, where the record has one
+     * @param answer the known final answer, where one is asked for
      */
-    public record Record(String id, String context, String text, Optional<String> thought) {}
+    public record Record(String id, String context, String text, Optional<String> thought, Optional<String> answer) {}
 
     /**
      * How records become texts.
@@ -60,13 +61,15 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param context of a record; may be empty
      * @param text of a record, what is to be explained
      * @param thought of a record; may be empty: no thoughts are known
+     * @param answer of a record, the known final one; may be empty: none is asked for
      * @param id name of the field that names a record; empty: its content does
      * @param chunks whether a record holds its text cut, each chunk with the thought known for it, in {@code chunks}; the templates are then
      *     not used
      */
-    public record Mapping(Template context, Template text, Template thought, String id, boolean chunks) {
+    public record Mapping(
+            Template context, Template text, Template thought, Template answer, String id, boolean chunks) {
         /**
-         * Of records whose fields become texts by templates.
+         * Of records whose fields become texts by templates, without answers.
          *
          * @param context of a record; may be empty
          * @param text of a record, what is to be explained
@@ -74,7 +77,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
          * @param id name of the field that names a record; empty: its content does
          */
         public Mapping(Template context, Template text, Template thought, String id) {
-            this(context, text, thought, id, false);
+            this(context, text, thought, Template.parse("", ""), id, false);
         }
 
         /**
@@ -86,7 +89,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
          */
         public static Mapping ofChunks(String id) {
             Template none = Template.parse("", "");
-            return new Mapping(none, none, none, id, true);
+            return new Mapping(none, none, none, none, id, true);
         }
 
         /** Names of the fields that are needed of a record. */
@@ -94,6 +97,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             Set<String> fields = new TreeSet<>(context.fields());
             fields.addAll(text.fields());
             fields.addAll(thought.fields());
+            fields.addAll(answer.fields());
             if (!id.isEmpty()) {
                 fields.add(id);
             }
@@ -119,6 +123,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
      * @param context what stands before the text; may be empty
      * @param text what is to be explained, not empty
      * @param thought the thought beneath it, where the record has one
+     * @param answer the known final answer, where one is asked for
      * @param chunks those of a record that holds its text cut; concatenated they are the text
      */
     public record Found(
@@ -129,6 +134,7 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             String context,
             String text,
             Optional<String> thought,
+            Optional<String> answer,
             List<Piece> chunks) {
         /** Copies the list of chunks. */
         public Found {
@@ -252,7 +258,11 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             }
             // equal documents are told apart by their count, which does not depend on what stands between them
             records.add(new Record(
-                    before == 0 ? id : id + "-" + (before + 1), found.context(), found.text(), found.thought()));
+                    before == 0 ? id : id + "-" + (before + 1),
+                    found.context(),
+                    found.text(),
+                    found.thought(),
+                    found.answer()));
             return Optional.empty();
         });
         return new Corpus(
@@ -447,7 +457,15 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
             } else if (!block.isEmpty()) {
                 // what UTF-8 spells is whole and not empty
                 give(new Found(
-                        file, unit, number, Optional.empty(), "", block.toString(), Optional.empty(), List.of()));
+                        file,
+                        unit,
+                        number,
+                        Optional.empty(),
+                        "",
+                        block.toString(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        List.of()));
             }
             block.setLength(0);
         }
@@ -507,6 +525,9 @@ public record Corpus(List<Record> records, long skipped, String firstProblem) {
                     mapping.thought().isEmpty()
                             ? Optional.empty()
                             : Optional.of(mapping.thought().render(record)),
+                    mapping.answer().isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(mapping.answer().render(record)),
                     chunks);
             if (found.text().isEmpty()) {
                 throw new EngineException.InvalidInput("the text is empty");

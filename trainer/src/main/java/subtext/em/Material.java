@@ -7,6 +7,7 @@ import java.util.stream.Stream;
 import subtext.data.Annotated;
 import subtext.data.Document;
 import subtext.data.View;
+import subtext.evaluate.AnswerTask;
 import subtext.evaluate.Completer;
 import subtext.text.Tokenizer;
 import subtext.text.Tokens;
@@ -21,6 +22,7 @@ import subtext.text.Tokens;
  * @param heldOut documents for reported figures
  * @param truth the true thoughts and the task; empty for real text
  * @param textual whether tokens stand for text with characters to count
+ * @param answers the task of a corpus whose final answers are known
  */
 public record Material(
         Tokenizer tokenizer,
@@ -29,7 +31,20 @@ public record Material(
         List<Document> development,
         List<Document> heldOut,
         Optional<Truth> truth,
-        boolean textual) {
+        boolean textual,
+        Optional<AnswerTask> answers) {
+
+    /** Documents whose final answers are not known by themselves. */
+    Material(
+            Tokenizer tokenizer,
+            List<Annotated> warmStart,
+            List<Document> corpus,
+            List<Document> development,
+            List<Document> heldOut,
+            Optional<Truth> truth,
+            boolean textual) {
+        this(tokenizer, warmStart, corpus, development, heldOut, truth, textual, Optional.empty());
+    }
 
     /** What a made-up world knows of its own documents. */
     public interface Truth {

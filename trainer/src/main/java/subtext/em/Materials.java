@@ -24,6 +24,7 @@ import subtext.data.Prepared;
 import subtext.data.Taught;
 import subtext.data.Template;
 import subtext.data.View;
+import subtext.evaluate.AnswerTask;
 import subtext.evaluate.Completer;
 import subtext.evaluate.CotTask;
 import subtext.random.Philox;
@@ -44,9 +45,16 @@ final class Materials {
     static Material of(RunConfig config, Seeds seeds, Optional<Origin> origin, Consumer<String> notice) {
         Optional<Tokenizer> given = origin.map(Origin::tokenizer);
         if (!config.corpus().path().isEmpty()) {
-            return isPrepared(config.corpus())
-                    ? prepared(config.corpus(), seeds, given, notice)
-                    : file(config.corpus(), seeds, given, notice);
+            if (isPrepared(config.corpus())) {
+                if (!config.corpus().answer().isEmpty()) {
+                    notice.accept("corpus.answer: " + config.corpus().path() + " was prepared, which keeps no answers:"
+                            + " no accuracy is measured; give the files themselves for that");
+                }
+                return prepared(config.corpus(), seeds, given, notice);
+            }
+            int positions =
+                    origin.map(o -> o.config().context()).orElse(config.model().context());
+            return file(config.corpus(), seeds, given, config.em().maxThought(), positions, notice);
         }
         if (!config.corpus().thoughts().isEmpty()) {
             throw new EngineException.InvalidConfig(
@@ -252,7 +260,13 @@ final class Materials {
         return new Chunker(Seeds.chunks(), c.chunkSentences(), MOST_SENTENCES);
     }
 
-    private static Material file(RunConfig.Corpus c, Seeds seeds, Optional<Tokenizer> given, Consumer<String> notice) {
+    private static Material file(
+            RunConfig.Corpus c,
+            Seeds seeds,
+            Optional<Tokenizer> given,
+            int maxThought,
+            int positions,
+            Consumer<String> notice) {
         requireOneKindOfThoughts(c);
         boolean apart = !c.thoughts().isEmpty();
         Template thought = Template.parse("corpus.thought", c.thought());
@@ -263,8 +277,23 @@ final class Materials {
                             + " with thoughts by corpus.thoughts");
         }
         Optional<Chunker> chunker = chunker(c);
+        if (chunker.isPresent() && !c.answer().isEmpty()) {
+            throw new EngineException.InvalidConfig(
+                    "corpus.answer: expected corpus.chunked=false, where a text is given"
+                            + " behind one thought; leave the answer out by --set corpus.answer=\"\"");
+        }
         Optional<WarmStart> taught = apart ? Optional.of(taught(c, seeds, notice)) : Optional.empty();
-        Corpus corpus = Corpus.read(c.path(), mapping(c, thought), skipBad(c));
+        Corpus.Mapping mapping = mapping(c, thought);
+        Corpus corpus = Corpus.read(
+                c.path(),
+                new Corpus.Mapping(
+                        mapping.context(),
+                        mapping.text(),
+                        mapping.thought(),
+                        Template.parse("corpus.answer", c.answer()),
+                        mapping.id(),
+                        false),
+                skipBad(c));
         if (corpus.skipped() > 0) {
             notice.accept("corpus: left out " + corpus.skipped() + " bad records, the first: " + corpus.firstProblem());
         }
@@ -310,7 +339,30 @@ final class Materials {
                 documents(dev, chunker, tokenizer),
                 documents(held, chunker, tokenizer),
                 Optional.empty(),
-                true);
+                true,
+                answers(held, tokenizer, maxThought, positions));
+    }
+
+    /** The held-out questions with their answers, with room for a text as long as the longest that was written for one of them. */
+    private static Optional<AnswerTask> answers(
+            List<Corpus.Record> held, Tokenizer tokenizer, int maxThought, int positions) {
+        List<AnswerTask.Problem> problems = new ArrayList<>();
+        int longest = 0;
+        for (Corpus.Record record : held) {
+            if (record.answer().isPresent()) {
+                List<Chunk> chunks =
+                        document(record, Optional.empty(), tokenizer).chunks();
+                longest = Math.max(longest, chunks.getLast().text().size());
+                problems.add(new AnswerTask.Problem(
+                        chunks.size() > 1 ? chunks.getFirst().text() : Tokens.EMPTY,
+                        record.answer().get()));
+            }
+        }
+        int room = positions - maxThought - AnswerTask.MARKERS;
+        return problems.isEmpty() || room < 2 // too short a context is refused where questions are made
+                ? Optional.empty()
+                : Optional.of(
+                        new AnswerTask(tokenizer, problems, maxThought, Math.min(longest + 1, room / 2), positions));
     }
 
     static List<Document> documents(List<Corpus.Record> records, Optional<Chunker> chunker, Tokenizer tokenizer) {

@@ -10,6 +10,7 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import subtext.evaluate.AnswerTask;
 import subtext.evaluate.DocumentBootstrap;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Elbo;
@@ -217,6 +218,10 @@ final class Measurement {
     }
 
     private OptionalDouble accuracy(NeuralModel model, boolean thinking) {
+        if (material.answers().isPresent()) {
+            AnswerTask task = material.answers().get();
+            return OptionalDouble.of((thinking ? task.withThought(model) : task.withoutThought(model)).accuracy());
+        }
         return material.truth().map(truth -> truth.accuracy(model, thinking)).orElse(OptionalDouble.empty());
     }
 

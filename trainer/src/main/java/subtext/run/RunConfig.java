@@ -57,6 +57,8 @@ public record RunConfig(
      * @param context template of a first chunk that takes no thought, such as a question; empty: none
      * @param text template of the text to explain
      * @param thought template of the thought known for the first part; empty: none known
+     * @param answer template of the known final answer, against which greedy answers to held-out documents are matched; empty: none known, and
+     *     no accuracy is measured
      * @param id field that names a document; empty: its content does
      * @param chunked cut the text into chunks of about eight sentences, each of which takes a thought; false: it is one chunk
      * @param badRecords {@code stop} or {@code skip}
@@ -79,6 +81,7 @@ public record RunConfig(
             String context,
             String text,
             String thought,
+            String answer,
             String id,
             boolean chunked,
             String badRecords,
@@ -291,7 +294,7 @@ public record RunConfig(
     public static RunConfig chain() {
         return new RunConfig(
                 List.of(0L),
-                new Corpus("", "", "{text}", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8, "", 0),
+                new Corpus("", "", "{text}", "", "", "", true, "stop", 1000, 0, 200, 500, 1024, 8, "", 0),
                 new World("tokens", 16, 8, 6, List.of(3, 6), 600, 8, 0, 6000, 500, 1000, 4),
                 new Model(3, 64, 4, 4, 16, 176, 64, 10000, 1e-5, false, ""),
                 new Training(
@@ -346,6 +349,7 @@ public record RunConfig(
                         .with("corpus.context", "{question}\n")
                         .with("corpus.text", "#### {answer|after:####|trim}")
                         .with("corpus.thought", "{answer|before:####|drop:<<[^>]*>>|trim}")
+                        .with("corpus.answer", "{answer|after:####|trim}")
                         .with("corpus.chunked", "false")
                         .with("corpus.warmStart", "1500")
                         .with("corpus.documents", "3000")
