@@ -25,7 +25,8 @@ import subtext.train.TrainPlan;
  *       the share of the second
  *   <li>{@code raw-paraphrase}: the raw corpus with every document said in other ways too, as many tokens as an M-step: more varied text
  *       without thoughts. Maini et al. 2024, "Rephrasing the Web"
- *   <li>{@code warm-step-match}: the warm start trained as long as an M-step
+ *   <li>{@code warm-step-match}: the warm start's documents, trained as an M-step is; where the warm start itself is, that is iteration 0 and has no
+ *       recipe
  *   <li>{@code oracle}: an M-step on the true thoughts
  * </ul>
  */
@@ -50,13 +51,12 @@ final class Baselines {
         this.iterations = iterations;
     }
 
-    /** The recipe of a name; empty for {@code warm-step-match}, which is the warm start itself, and for what asks for a truth where none is known. */
+    /** The recipe of a name; empty for what asks for a truth where none is known. */
     Optional<Recipe> recipe(String name) {
         TrainPlan training = plan.training();
         return switch (name) {
             case "raw-token-match" -> {
-                int tokens = Math.max(
-                        1, (int) Math.round(training.tokens() * rows(rawCorpus()) / rows(material.warmStart())));
+                int tokens = Math.max(1, (int) Math.round(training.tokens() * rows(rawCorpus()) / documentTokens()));
                 yield Optional.of(new Recipe(raw(name), training.withTokens(tokens), Optional.empty(), false, ""));
             }
             case "raw-flop-match" -> Optional.of(new Recipe(raw(name), training, Optional.empty(), false, ""));
@@ -107,7 +107,13 @@ final class Baselines {
                                 Optional.empty(),
                                 true,
                                 ""));
-            case "warm-step-match" -> Optional.empty();
+            case "warm-step-match" ->
+                Optional.of(new Recipe(
+                        Dataset.shuffled(material.warmStart(), builder(name), seeds.shuffle(name)),
+                        training,
+                        Optional.empty(),
+                        true,
+                        "the warm start's documents for the steps and tokens of an M-step"));
             default -> throw new IllegalArgumentException("baseline: " + name);
         };
     }
@@ -126,15 +132,33 @@ final class Baselines {
 
     /** Steps of raw training that cost what the whole run did. */
     private int totalSteps() {
-        double keysWith = rows(material.warmStart()) / 2;
-        double keysWithout = rows(rawCorpus()) / 2;
+        boolean mask = plan.training().documentMask();
         double flops = 0;
         for (EmReport.Iteration iteration : iterations) {
             long drawn = iteration.drawn().map(EmReport.Draws::tokens).orElse(0L);
-            flops += config.forwardFlops(keysWith) * (3.0 * iteration.mTokens() + drawn);
+            if (iteration.cost().isPresent()) {
+                flops += iteration.cost().get().flops() + iteration.eFlops().orElse(0);
+            } else { // results of before costs were kept: by the documents of the warm start
+                double shown = rows(material.warmStart());
+                flops += Compute.training(config, iteration.mTokens(), shown, mask)
+                        + drawn * Compute.forward(config, shown, mask);
+            }
         }
-        return (int) Math.ceil(flops
-                / (3.0 * config.forwardFlops(keysWithout) * plan.training().tokens()));
+        return (int) Math.ceil(flops / Compute.training(config, plan.training().tokens(), rows(rawCorpus()), mask));
+    }
+
+    /** Mean predicted tokens of a document of an M-step, with the thoughts that were drawn; without an M-step of the warm start's documents. */
+    private double documentTokens() {
+        double tokens = 0;
+        double documents = 0;
+        for (EmReport.Iteration iteration : iterations) {
+            double each = iteration.cost().map(EmReport.Cost::documentTokens).orElse(0.0);
+            if (iteration.iteration() > 0 && each > 0) {
+                tokens += iteration.mTokens();
+                documents += iteration.mTokens() / each;
+            }
+        }
+        return documents > 0 ? tokens / documents : rows(material.warmStart());
     }
 
     /** Mean predicted tokens of a document. */

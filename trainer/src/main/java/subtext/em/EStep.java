@@ -47,6 +47,7 @@ public record EStep(int samples, Selection selection, Weighting weighting, long 
                 Tokens thought = LatentModel.thought(sample);
                 scored.add(new ScoredSample(
                         thought,
+                        sample.finished(),
                         sample.finished() && model.usable(thought),
                         sample.logQ(),
                         explained.get(i).scores().get(k)));

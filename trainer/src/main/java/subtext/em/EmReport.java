@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import subtext.evaluate.Warning;
@@ -41,12 +42,32 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     public record Quartiles(double low, double median, double high) {}
 
     /**
+     * More of how some draws look: figures that results of before they were kept lack. Of the first 16,384 chunks.
+     *
+     * @param malformed share of the draws that were closed with a marker in them
+     * @param topWeight median over chunks of the largest normalised weight
+     * @param entropy mean over chunks of the entropy of the normalised weights over log K, 0 (one draw has it all) to 1
+     * @param chosenLength median tokens of a chosen thought
+     * @param lengthCorrelation correlation of log w and length over draws, both measured from their chunk's mean
+     * @param klPerToken estimate of KL(q || p) per token of a finished thought, nats; empty where none was finished
+     * @param duplicates share of the draws that repeat an earlier one of their chunk
+     */
+    public record Health(
+            double malformed,
+            double topWeight,
+            double entropy,
+            double chosenLength,
+            double lengthCorrelation,
+            OptionalDouble klPerToken,
+            double duplicates) {}
+
+    /**
      * Health of the draws of an E-step or of an evaluation; quartiles, medians, cut-off, unfinished and distinct ones of its first 16,384 chunks.
      *
      * @param essShare quartiles over chunks of ESS/K
      * @param essShareMean mean over chunks of ESS/K
      * @param spread median over chunks of the standard deviation of log w, nats
-     * @param cutOff share of the draws that hit the length limit
+     * @param cutOff share of the draws that hit the length limit; in results without {@code health} malformed ones count as cut off
      * @param noneFinished share of the chunks with no finished draw
      * @param length median tokens of a finished thought
      * @param distinct3 distinct 3-grams over all 3-grams of the finished thoughts
@@ -54,6 +75,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param selectedCorrect share of the chunks whose selected thought is the true one; empty where the truth is not known
      * @param tokens tokens drawn and scored
      * @param tokensPerSecond of them
+     * @param health more of the same draws; empty in results of before it was kept
      */
     public record Draws(
             Quartiles essShare,
@@ -66,7 +88,13 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             OptionalDouble thoughtCorrect,
             OptionalDouble selectedCorrect,
             long tokens,
-            double tokensPerSecond) {}
+            double tokensPerSecond,
+            Optional<Health> health) {
+        /** What results of before it was kept lack becomes empty. */
+        public Draws {
+            health = health == null ? Optional.empty() : health;
+        }
+    }
 
     /**
      * One model measured on held-out documents.
@@ -104,6 +132,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     public record PriorGap(double priorThoughts, double noThought, int chunks) {}
 
     /**
+     * What a training took.
+     *
+     * @param tokens predicted tokens
+     * @param documentTokens mean predicted tokens of a document that was trained on
+     * @param flops floating-point operations by the model's formula, three forward passes a token; what is computed again is not counted
+     */
+    public record Cost(long tokens, double documentTokens, double flops) {}
+
+    /**
      * One turn of E-step and M-step, trained and measured.
      *
      * @param iteration 0 is the warm start
@@ -114,6 +151,9 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param mSeconds wall time of the training
      * @param mTokens predicted tokens trained on
      * @param model digest of its weights: iterations that agree in it have the same model
+     * @param cost of the training, that of the folds included; empty in results of before it was kept
+     * @param eFlops floating-point operations of the E-step, a forward pass a token drawn or scored; empty for iteration 0, and in results of before it
+     *     was kept
      */
     public record Iteration(
             int iteration,
@@ -123,7 +163,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             double eSeconds,
             double mSeconds,
             long mTokens,
-            String model) {}
+            String model,
+            Optional<Cost> cost,
+            OptionalDouble eFlops) {
+        /** What results of before it was kept lack becomes empty. */
+        public Iteration {
+            cost = cost == null ? Optional.empty() : cost;
+            eFlops = eFlops == null ? OptionalDouble.empty() : eFlops;
+        }
+    }
 
     /**
      * A model trained without EM, for comparison.
@@ -135,9 +183,43 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param loss mean training loss of the last tenth of the steps, nats per token
      * @param mSeconds wall time of the training
      * @param note what a reader of its row should know
+     * @param cost of its training; empty in results of before it was kept
      */
     public record Baseline(
-            String name, int steps, int chosenStep, Measured measured, double loss, double mSeconds, String note) {}
+            String name,
+            int steps,
+            int chosenStep,
+            Measured measured,
+            double loss,
+            double mSeconds,
+            String note,
+            Optional<Cost> cost) {
+        /** What results of before it was kept lack becomes empty. */
+        public Baseline {
+            cost = cost == null ? Optional.empty() : cost;
+        }
+
+        /**
+         * {@return the row of {@code warm-step-match} where it is the warm start itself: where that is trained as an M-step is} Empty where it is
+         * trained for fewer or more steps or tokens, and the baseline is a training of its own.
+         *
+         * @param plan of the run
+         * @param warm its iteration 0
+         */
+        public static Optional<Baseline> ofWarmStart(EmPlan plan, Iteration warm) {
+            return plan.warmStart().equals(plan.training())
+                    ? Optional.of(new Baseline(
+                            "warm-step-match",
+                            plan.warmStart().steps(),
+                            plan.warmStart().steps(),
+                            warm.measured(),
+                            warm.loss(),
+                            warm.mSeconds(),
+                            "the warm start, which is trained as long as an M-step: iteration 0 itself",
+                            warm.cost()))
+                    : Optional.empty();
+        }
+    }
 
     /**
      * A chunk with all its thoughts, for people.
@@ -160,9 +242,21 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      * @param weight its share of the weight of all K, 0 to 1
      * @param chosen whether it went into training
      * @param finished whether it closed within the limit, without another marker in it
+     * @param malformed whether it closed with another marker in it; in results of before this was told apart never
      * @see Shown
      */
-    public record ShownThought(String text, double logWeight, double weight, boolean chosen, boolean finished) {}
+    public record ShownThought(
+            String text, double logWeight, double weight, boolean chosen, boolean finished, Boolean malformed) {
+        /** What results of before it was told apart lack becomes false. */
+        public ShownThought {
+            malformed = malformed != null && malformed;
+        }
+
+        /** {@return why it cannot be chosen, in words for people: cut off or malformed; empty if it can be} */
+        public String fault() {
+            return finished ? "" : malformed ? "malformed" : "cut off";
+        }
+    }
 
     /**
      * A warning and the iteration whose figures it is about.
@@ -239,6 +333,9 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         tree.put("mSeconds", it.mSeconds());
         tree.put("mTokens", it.mTokens());
         tree.put("mTokensPerSecond", it.mSeconds() > 0 ? it.mTokens() / it.mSeconds() : 0);
+        tree.put("mFlops", it.cost().map(Cost::flops).orElse(null));
+        tree.put("eTokens", it.drawn().map(Draws::tokens).orElse(null));
+        tree.put("eFlops", boxed(it.eFlops()));
         tree.put("model", it.model());
         return tree;
     }
@@ -251,6 +348,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         tree.put("chosenStep", baseline.chosenStep());
         tree.put("loss", baseline.loss());
         tree.put("mSeconds", baseline.mSeconds());
+        tree.put("mTokens", baseline.cost().map(Cost::tokens).orElse(null));
+        tree.put("mFlops", baseline.cost().map(Cost::flops).orElse(null));
         tree.put("note", baseline.note());
         return tree;
     }
@@ -314,6 +413,15 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         tree.put("selectedCorrect", boxed(draws.selectedCorrect()));
         tree.put("tokens", draws.tokens());
         tree.put("tokensPerSecond", draws.tokensPerSecond());
+        draws.health().ifPresent(health -> {
+            tree.put("malformed", health.malformed());
+            tree.put("topWeight", health.topWeight());
+            tree.put("entropy", health.entropy());
+            tree.put("chosenLength", health.chosenLength());
+            tree.put("lengthCorrelation", health.lengthCorrelation());
+            tree.put("klPerToken", boxed(health.klPerToken()));
+            tree.put("duplicates", health.duplicates());
+        });
         return tree;
     }
 
@@ -332,29 +440,52 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             StringBuilder head = new StringBuilder(String.format("  %-22s %8s", "", "accuracy"));
             bounds.forEach(k -> head.append(String.format(" %26s", "ELBO_" + k + " [95 %]")));
             head.append(String.format(
-                    " %20s %6s %8s %7s %6s %7s %8s %15s %15s%n",
+                    " %20s %6s %8s %7s %7s %6s %7s %7s %8s %15s %9s %15s %9s%n",
                     "ESS/K quartiles",
                     "sd w",
                     "selected",
                     "cut off",
+                    "malform",
                     "length",
                     "dist-3",
+                    "KL/tok",
                     "NLL",
                     "E tok (tok/s)",
-                    "M tok (tok/s)"));
+                    "E FLOP",
+                    "M tok (tok/s)",
+                    "M FLOP"));
             out.append(head);
             for (Iteration it : seed.iterations()) {
                 String name = it.iteration() == 0 ? "iteration 0 (warm)" : "iteration " + it.iteration();
-                row(out, name, it.measured(), bounds, it.drawn(), it.mTokens(), it.mSeconds());
+                row(
+                        out,
+                        name,
+                        it.measured(),
+                        bounds,
+                        it.drawn(),
+                        it.eFlops(),
+                        OptionalLong.of(it.mTokens()),
+                        it.mSeconds(),
+                        it.cost());
             }
             for (Baseline baseline : seed.baselines()) {
-                row(out, baseline.name(), baseline.measured(), bounds, Optional.empty(), -1, baseline.mSeconds());
+                row(
+                        out,
+                        baseline.name(),
+                        baseline.measured(),
+                        bounds,
+                        Optional.empty(),
+                        OptionalDouble.empty(),
+                        baseline.cost().map(c -> OptionalLong.of(c.tokens())).orElse(OptionalLong.empty()),
+                        baseline.mSeconds(),
+                        baseline.cost());
                 if (!baseline.note().isEmpty()) {
                     out.append("      ").append(baseline.note()).append('\n');
                 }
             }
             out.append(
-                    "  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n");
+                    "  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n"
+                            + "  FLOP by the model's formula: three forward passes a trained token, one a token drawn or scored\n");
             for (Raised raised : seed.warnings()) {
                 out.append("  iteration ")
                         .append(raised.iteration())
@@ -380,7 +511,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
                             thought.weight(),
                             thought.logWeight(),
                             oneLine(thought.text()),
-                            thought.finished() ? "" : " (cut off)"));
+                            thought.finished() ? "" : " (" + thought.fault() + ")"));
                 }
             }
         }
@@ -393,8 +524,10 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             Measured measured,
             List<Integer> bounds,
             Optional<Draws> drawn,
-            long mTokens,
-            double mSeconds) {
+            OptionalDouble eFlops,
+            OptionalLong mTokens,
+            double mSeconds,
+            Optional<Cost> cost) {
         out.append(String.format("  %-22s %8s", name, number(measured.accuracy(), "%.3f")));
         for (int k : bounds) {
             Bound bound = measured.elbo().get(k);
@@ -408,7 +541,7 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         Optional<Draws> draws = drawn.or(measured::draws);
         out.append(draws.map(d -> String.format(
                         Locale.ROOT,
-                        " %20s %6.2f %8s %7.3f %6.1f %7.3f",
+                        " %20s %6.2f %8s %7.3f %7s %6.1f %7.3f %7s",
                         String.format(
                                 Locale.ROOT,
                                 "%.2f %.2f %.2f",
@@ -418,20 +551,29 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
                         d.spread(),
                         number(d.selectedCorrect(), "%.3f"),
                         d.cutOff(),
+                        d.health()
+                                .map(h -> String.format(Locale.ROOT, "%.3f", h.malformed()))
+                                .orElse("-"),
                         d.length(),
-                        d.distinct3()))
-                .orElse(String.format(" %20s %6s %8s %7s %6s %7s", "-", "-", "-", "-", "-", "-")));
+                        d.distinct3(),
+                        d.health().map(h -> number(h.klPerToken(), "%.3f")).orElse("-")))
+                .orElse(String.format(" %20s %6s %8s %7s %7s %6s %7s %7s", "-", "-", "-", "-", "-", "-", "-", "-")));
         out.append(String.format(
-                " %8s %15s %15s%n",
+                " %8s %15s %9s %15s %9s%n",
                 measured.nll()
                         .map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean()))
                         .orElse("-"),
                 drawn.map(d -> String.format(Locale.ROOT, "%.2fM (%.0f)", d.tokens() / 1e6, d.tokensPerSecond()))
                         .orElse("-"),
-                mTokens < 0
+                number(eFlops, "%.2e"),
+                mTokens.isEmpty()
                         ? "-"
                         : String.format(
-                                Locale.ROOT, "%.2fM (%.0f)", mTokens / 1e6, mSeconds > 0 ? mTokens / mSeconds : 0)));
+                                Locale.ROOT,
+                                "%.2fM (%.0f)",
+                                mTokens.getAsLong() / 1e6,
+                                mSeconds > 0 ? mTokens.getAsLong() / mSeconds : 0),
+                cost.map(c -> String.format(Locale.ROOT, "%.2e", c.flops())).orElse("-")));
     }
 
     private static String number(OptionalDouble value, String format) {

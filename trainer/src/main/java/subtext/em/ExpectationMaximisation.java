@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -21,6 +22,7 @@ import subtext.evaluate.Diagnosis;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Warning;
 import subtext.io.AtomicFiles;
+import subtext.model.LlamaConfig;
 import subtext.model.WeightPieces;
 import subtext.random.Philox;
 import subtext.run.RunDirectory;
@@ -314,8 +316,25 @@ public final class ExpectationMaximisation {
             network.llama().upload(stage.weights(network.llama().config(), digest));
         }
         measuring(name);
+        LlamaConfig sizes = network.llama().config();
+        EmReport.Cost cost = Compute.cost(sizes, i == 0 ? plan.warmStart() : plan.training(), trained.state(), mTokens);
         EmReport.Iteration iteration = new EmReport.Iteration(
-                i, measurement.thinking(model), drawn, trained.state().loss(), eSeconds, mSeconds, mTokens, digest);
+                i,
+                measurement.thinking(model),
+                drawn,
+                trained.state().loss(),
+                eSeconds,
+                mSeconds,
+                mTokens,
+                digest,
+                Optional.of(cost),
+                drawn.isEmpty()
+                        ? OptionalDouble.empty()
+                        : OptionalDouble.of(drawn.get().tokens()
+                                * Compute.forward(
+                                        sizes,
+                                        cost.documentTokens(),
+                                        plan.training().documentMask())));
         stage.finish(iteration);
         return iteration;
     }
@@ -648,20 +667,18 @@ public final class ExpectationMaximisation {
 
     private Optional<EmReport.Baseline> baseline(
             String name, Baselines recipes, EmReport.Iteration warm, WeightPieces initial) throws IOException {
-        if (name.equals("warm-step-match")) {
-            return Optional.of(new EmReport.Baseline(
-                    name,
-                    plan.warmStart().steps(),
-                    plan.warmStart().steps(),
-                    warm.measured(),
-                    warm.loss(),
-                    warm.mSeconds(),
-                    "the warm start, which is trained as long as an M-step: iteration 0 itself"));
-        }
         StageFolder stage = stage(folder.resolve("baselines").resolve(name));
         Optional<EmReport.Baseline> done = stage.result(EmReport.Baseline.class);
         if (done.isPresent()) {
             return done;
+        }
+        if (name.equals("warm-step-match")) {
+            Optional<EmReport.Baseline> same = EmReport.Baseline.ofWarmStart(plan, warm);
+            if (same.isPresent()) {
+                AtomicFiles.createDirectories(stage.path());
+                stage.finish(same.get());
+                return same;
+            }
         }
         Optional<Recipe> found = recipes.recipe(name);
         if (found.isEmpty()) {
@@ -682,7 +699,12 @@ public final class ExpectationMaximisation {
                 recipe.thinking() ? measurement.thinking(model) : measurement.raw(model),
                 trained.state().loss(),
                 trained.state().seconds(),
-                recipe.note());
+                recipe.note(),
+                Optional.of(Compute.cost(
+                        network.llama().config(),
+                        recipe.plan(),
+                        trained.state(),
+                        trained.state().tokens())));
         stage.finish(baseline);
         return Optional.of(baseline);
     }
@@ -720,7 +742,8 @@ public final class ExpectationMaximisation {
                         weights.at(k),
                         share[k],
                         k == record.chosen(),
-                        sample.finished()));
+                        sample.finished(),
+                        sample.malformed()));
             }
             Question question = corpus.get(q);
             shown.add(new EmReport.Shown(

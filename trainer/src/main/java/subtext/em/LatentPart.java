@@ -215,6 +215,7 @@ public final class LatentPart {
         for (ScoredSample sample : record.samples()) {
             Map<String, Object> one = new LinkedHashMap<>();
             one.put("thought", sample.thought().toArray());
+            one.put("closed", sample.closed());
             one.put("finished", sample.finished());
             one.put("logQ", sample.logQ());
             one.put("logPrior", sample.score().logPrior());
@@ -233,9 +234,11 @@ public final class LatentPart {
             for (int i = 0; i < thought.length; i++) {
                 thought[i] = ids.get(i).asInt();
             }
+            boolean finished = sample.path("finished").asBoolean();
             samples.add(new ScoredSample(
                     Tokens.of(thought),
-                    sample.path("finished").asBoolean(),
+                    sample.path("closed").asBoolean(finished), // not told apart in older parts
+                    finished,
                     number(sample.path("logQ")),
                     new JointScore(number(sample.path("logPrior")), number(sample.path("logLikelihood")))));
         }

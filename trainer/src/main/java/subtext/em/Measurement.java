@@ -15,12 +15,9 @@ import subtext.evaluate.DocumentBootstrap;
 import subtext.evaluate.EStepHealth;
 import subtext.evaluate.Elbo;
 import subtext.evaluate.Interval;
-import subtext.generate.Sample;
 import subtext.random.Philox;
 import subtext.run.RunConfig;
-import subtext.text.ControlTokens;
 import subtext.text.Tokenizer;
-import subtext.text.Tokens;
 
 /**
  * Measures a model on held-out documents: the task, and bounds on or values of the likelihood of their texts. The draws use the same keys
@@ -180,25 +177,24 @@ final class Measurement {
                 known ? OptionalDouble.of((double) right / draws) : OptionalDouble.empty(),
                 known ? OptionalDouble.of((double) selectedRight / records.size()) : OptionalDouble.empty(),
                 tokens,
-                seconds > 0 ? tokens / seconds : 0);
+                seconds > 0 ? tokens / seconds : 0,
+                Optional.of(new EmReport.Health(
+                        health.malformed(),
+                        health.topWeight().median(),
+                        health.entropy(),
+                        health.chosenLength().median(),
+                        health.lengthCorrelation(),
+                        health.klPerToken(),
+                        health.duplicates())));
     }
 
     /** The first {@link #LOOKED_AT} draws as the diagnosis wants them. */
     EStepHealth health(List<Question> asked, List<LatentRecord> records, Weighting weighting) {
-        ControlTokens control = material.tokenizer().controls();
         List<EStepHealth.Drawn> drawn = new ArrayList<>();
         for (int i = 0; i < Math.min(LOOKED_AT, records.size()); i++) {
             LatentRecord record = records.get(i);
-            List<Sample> samples = record.samples().stream()
-                    .map(sample -> new Sample(
-                            sample.finished()
-                                    ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
-                                    : sample.thought(),
-                            sample.logQ(),
-                            sample.finished()))
-                    .toList();
             drawn.add(new EStepHealth.Drawn(
-                    asked.get(i).text(), samples, weighting.of(record.samples()), record.chosen()));
+                    asked.get(i).text(), record.samples(), weighting.of(record.samples()), record.chosen()));
         }
         return EStepHealth.of(drawn);
     }
@@ -209,7 +205,7 @@ final class Measurement {
         for (ScoredSample sample : record.samples()) {
             int thought = sample.thought().size();
             tokens += thought
-                    + (sample.finished() ? 1 : 0)
+                    + (sample.closed() ? 1 : 0)
                     + thought
                     + 1
                     + question.text().size();

@@ -179,7 +179,7 @@ public final class NeuralModel implements LatentModel, Completer {
                     grammar.posteriorPrompt(
                             questions.get(i).context(), questions.get(i).text()),
                     records.get(i).samples().stream()
-                            .map(sample -> sample.finished()
+                            .map(sample -> sample.closed()
                                     ? Tokens.concat(sample.thought(), Tokens.of(control.endLatent()))
                                     : sample.thought())
                             .toList()));
@@ -189,10 +189,7 @@ public final class NeuralModel implements LatentModel, Completer {
         for (int i = 0; i < records.size(); i++) {
             for (int k = 0; k < records.get(i).samples().size(); k++) {
                 ScoredSample sample = records.get(i).samples().get(k);
-                if (sample.finished()
-                        || usable(sample.thought())) { // of an unusable draw it is not kept whether it was closed
-                    largest = Math.max(largest, Math.abs(scores.get(i).get(k).sum() - sample.logQ()));
-                }
+                largest = Math.max(largest, Math.abs(scores.get(i).get(k).sum() - sample.logQ()));
             }
         }
         return largest;

@@ -325,7 +325,11 @@ public record RunPlan(
                             passes,
                             model,
                             rates));
-                case "warm-step-match" -> {}
+                case "warm-step-match" -> {
+                    if (!plan.warmStart().equals(m)) { // else it is iteration 0
+                        stages.add(training(label, m.steps(), m.tokens(), keys, passes, model, rates));
+                    }
+                }
                 case "oracle", "raw-paraphrase" -> {
                     if (truth) {
                         stages.add(training(label, m.steps(), m.tokens(), keys, passes, model, rates));

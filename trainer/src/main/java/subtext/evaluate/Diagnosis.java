@@ -7,6 +7,7 @@ import static subtext.evaluate.Warning.Kind.HELD_OUT_WORSE;
 import static subtext.evaluate.Warning.Kind.LEAKAGE;
 import static subtext.evaluate.Warning.Kind.LENGTH_BIAS;
 import static subtext.evaluate.Warning.Kind.LOG_PROB_MISMATCH;
+import static subtext.evaluate.Warning.Kind.MALFORMED;
 import static subtext.evaluate.Warning.Kind.PRIOR_GAP;
 import static subtext.evaluate.Warning.Kind.REPETITION;
 import static subtext.evaluate.Warning.Kind.TRUNCATION;
@@ -41,6 +42,7 @@ public final class Diagnosis {
         } else {
             above(warnings, new Warning(TRUNCATION, WARN, now.cutOff(), bounds.cutOff()));
         }
+        above(warnings, new Warning(MALFORMED, WARN, now.malformed(), bounds.malformed()));
         above(warnings, new Warning(LENGTH_BIAS, WARN, Math.abs(now.lengthCorrelation()), bounds.lengthCorrelation()));
         above(warnings, new Warning(REPETITION, WARN, now.repetitive(), bounds.repetitive()));
         above(warnings, new Warning(COPYING, WARN, now.copying(), bounds.copying()));

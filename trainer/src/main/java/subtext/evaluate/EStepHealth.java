@@ -2,10 +2,11 @@ package subtext.evaluate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import subtext.em.LogWeights;
-import subtext.generate.Sample;
+import subtext.em.ScoredSample;
 import subtext.text.Tokens;
 
 /**
@@ -17,9 +18,12 @@ import subtext.text.Tokens;
  * @param spread standard deviation of the finite log-weights of each chunk, nats
  * @param topWeight largest normalised weight of each chunk
  * @param entropy mean over chunks of the entropy of the normalised weights over log K, 0 (one draw has it all) to 1; 1 for K = 1
- * @param cutOff share of draws that reached the length limit unfinished
+ * @param cutOff share of draws that reached the length limit and were not closed
+ * @param malformed share of draws that were closed with a marker in them
  * @param unexplained share of chunks of which no draw has weight: they go into training without a thought
  * @param empty share of finished draws without a single token
+ * @param klPerToken mean of log q - log p(z) over finished draws, over the mean of their tokens, closing marker counted: an estimate of KL(q || p) per
+ *     token, nats; empty where none is finished
  * @param lengthCorrelation correlation of log-weight and length over draws, both measured from their chunk's mean
  * @param proposedLength tokens of each finished draw, closing marker not counted
  * @param chosenLength tokens of each chosen draw
@@ -36,8 +40,10 @@ public record EStepHealth(
         Quantiles topWeight,
         double entropy,
         double cutOff,
+        double malformed,
         double unexplained,
         double empty,
+        OptionalDouble klPerToken,
         double lengthCorrelation,
         Quantiles proposedLength,
         Quantiles chosenLength,
@@ -53,11 +59,11 @@ public record EStepHealth(
      * The draws of one chunk.
      *
      * @param text the chunk, x
-     * @param samples K draws; a finished one ends with the closing marker
-     * @param weights their log-weights, minus infinity for an unfinished draw
+     * @param samples K draws
+     * @param weights their log-weights, minus infinity for one that may not be chosen
      * @param chosen index of the draw that goes into training, -1 for none
      */
-    public record Drawn(Tokens text, List<Sample> samples, LogWeights weights, int chosen) {
+    public record Drawn(Tokens text, List<ScoredSample> samples, LogWeights weights, int chosen) {
         /**
          * Copies the list of draws.
          *
@@ -73,9 +79,7 @@ public record EStepHealth(
 
         /** The tokens of a draw without its closing marker. */
         Tokens thought(int k) {
-            Sample sample = samples.get(k);
-            Tokens tokens = sample.tokens();
-            return sample.finished() ? tokens.slice(0, tokens.size() - 1) : tokens;
+            return samples.get(k).thought();
         }
     }
 
@@ -90,12 +94,21 @@ public record EStepHealth(
         List<Double> lengths = new ArrayList<>();
         List<Double> logWeights = new ArrayList<>();
         long draws = 0;
+        long cutOff = 0;
+        long malformed = 0;
+        double nats = 0;
+        long tokens = 0;
         for (Drawn chunk : chunks) {
             List<Tokens> thoughts = new ArrayList<>();
             for (int k = 0; k < chunk.samples().size(); k++) {
-                thoughts.add(chunk.thought(k));
-                if (chunk.samples().get(k).finished()) {
-                    finished.add(chunk.thought(k));
+                ScoredSample sample = chunk.samples().get(k);
+                thoughts.add(sample.thought());
+                cutOff += sample.closed() ? 0 : 1;
+                malformed += sample.malformed() ? 1 : 0;
+                if (sample.finished()) {
+                    finished.add(sample.thought());
+                    nats += sample.logQ() - sample.score().logPrior();
+                    tokens += sample.thought().size() + 1L;
                 }
             }
             draws += thoughts.size();
@@ -118,9 +131,11 @@ public record EStepHealth(
                         .mapToDouble(chunk -> entropy(chunk.weights()))
                         .average()
                         .orElseThrow(),
-                1 - (double) finished.size() / draws,
+                (double) cutOff / draws,
+                (double) malformed / draws,
                 share(chunks, chunk -> chunk.weights().allZero()),
                 share(finished, Tokens::isEmpty),
+                tokens == 0 ? OptionalDouble.empty() : OptionalDouble.of(nats / tokens),
                 Correlation.pearson(array(lengths), array(logWeights)),
                 lengths(finished.stream().mapToDouble(Tokens::size).toArray()),
                 lengths(chosenLength),

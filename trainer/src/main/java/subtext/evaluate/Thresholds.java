@@ -10,6 +10,7 @@ import subtext.bindings.EngineException;
  * @param essShare least median of the effective sample size over K ({@link Warning.Kind#WEIGHT_DEGENERACY})
  * @param cutOff most thoughts cut off at the length limit, as a share ({@link Warning.Kind#TRUNCATION})
  * @param cutOffStop share of them beyond which the figures mean nothing
+ * @param malformed most thoughts that were closed with a marker in them, as a share ({@link Warning.Kind#MALFORMED})
  * @param lengthCorrelation most correlation of log-weight and length, in absolute value ({@link Warning.Kind#LENGTH_BIAS})
  * @param distinctFall most fall of distinct 3-grams since the first iteration, as a share ({@link Warning.Kind#DIVERSITY_COLLAPSE})
  * @param repetitive most thoughts that compress more than four times, as a share ({@link Warning.Kind#REPETITION})
@@ -24,6 +25,7 @@ public record Thresholds(
         double essShare,
         double cutOff,
         double cutOffStop,
+        double malformed,
         double lengthCorrelation,
         double distinctFall,
         double repetitive,
@@ -35,7 +37,8 @@ public record Thresholds(
         double leaked) {
 
     /** The defaults. */
-    public static final Thresholds DEFAULT = new Thresholds(0.3, 0.02, 0.10, 0.5, 0.3, 0.01, 0.05, 0.05, 0.05, 0, 2, 0);
+    public static final Thresholds DEFAULT =
+            new Thresholds(0.3, 0.02, 0.10, 0.02, 0.5, 0.3, 0.01, 0.05, 0.05, 0.05, 0, 2, 0);
 
     /**
      * Checks that every bound is a share, or what else it is to be.
@@ -47,6 +50,7 @@ public record Thresholds(
         share("essShare", essShare);
         share("cutOff", cutOff);
         share("cutOffStop", cutOffStop);
+        share("malformed", malformed);
         share("lengthCorrelation", lengthCorrelation);
         share("distinctFall", distinctFall);
         share("repetitive", repetitive);

@@ -45,6 +45,11 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
         TRUNCATION(
                 "share of thoughts cut off at the length limit",
                 "cut thoughts have no weight and teach nothing; raise the limit on thought tokens"),
+        /** Thoughts are closed with a marker in them. */
+        MALFORMED(
+                "share of thoughts that hold another marker before they close",
+                "such thoughts have no weight and teach nothing, and a higher limit does not help; train longer or on more warm-start thoughts,"
+                        + " and read the printed chunks"),
         /** Weights go with the length of the thought. */
         LENGTH_BIAS(
                 "correlation of log-weight and length",
@@ -72,7 +77,7 @@ public record Warning(Kind kind, Level level, double value, double threshold) {
         /** Chunks go into training raw, since none of their draws can be used. */
         UNEXPLAINED(
                 "share of chunks with no usable draw",
-                "these chunks are trained on without a thought; raise K or the limit on thought tokens"),
+                "these chunks are trained on without a thought; raise K, and see whether their draws are cut off or malformed"),
         /** The held-out bound falls while training goes on. */
         HELD_OUT_WORSE(
                 "iterations in a row whose held-out bound got worse",

@@ -445,27 +445,71 @@ public final class HtmlReport {
                         + " is of a model without thoughts; beside it, of one with thoughts, that behind thoughts drawn before the text is"
                         + " seen, and that behind an empty one.</p>");
         html.append(
-                "<div class=\"scroll\"><table><thead><tr><th></th><th>ESS/K quartiles</th><th>sd log w</th><th>chosen true</th>"
-                        + "<th>cut off</th><th>length</th><th>distinct-3</th><th>E-step</th><th>training</th></tr></thead><tbody>");
+                "<div class=\"scroll\"><table><thead><tr><th></th><th>ESS/K quartiles</th><th>largest weight</th><th>entropy</th>"
+                        + "<th>sd log w</th><th>chosen true</th><th>cut off</th><th>malformed</th><th>length, chosen</th><th>r with log w</th>"
+                        + "<th>distinct-3</th><th>repeats</th><th>KL per token</th></tr></thead><tbody>");
         for (EmReport.Iteration it : seed.iterations()) {
             html.append(head(it));
             drawn(html, it.drawn().or(it.measured()::draws));
-            html.append(cell(
-                            it.drawn().map(d -> time(it.eSeconds(), d.tokens())).orElse("\u2013")))
-                    .append(cell(time(it.mSeconds(), it.mTokens())))
-                    .append("</tr>");
         }
         for (EmReport.Baseline baseline : seed.baselines()) {
-            html.append(head(baseline));
-            drawn(html, baseline.measured().draws());
-            html.append(cell("\u2013"))
-                    .append(cell(
-                            String.format(Locale.ROOT, "%.0f s, %,d steps", baseline.mSeconds(), baseline.steps())))
-                    .append("</tr>");
+            if (baseline.measured().draws().isPresent()) {
+                html.append(head(baseline));
+                drawn(html, baseline.measured().draws());
+            }
         }
         html.append(
                 "</tbody></table></div><p class=\"quiet\">Of the thoughts of the E-step on the corpus; for iteration 0 and the"
-                        + " baselines of the held-out draws.</p>");
+                        + " baselines of the held-out draws. Largest weight: median; entropy: mean, of the weights over log K; length: median"
+                        + " tokens drawn, and chosen; r: correlation of length and log w; repeats: share that an earlier draw of the chunk equals; KL:"
+                        + " mean log q \u2212 log p(z) over tokens, nats.</p>");
+        costs(html, seed);
+    }
+
+    /** What every stage cost: what the baselines are matched by. */
+    private static void costs(StringBuilder html, RunView.SeedView seed) {
+        html.append(
+                "<div class=\"scroll\"><table><thead><tr><th></th><th>E-step</th><th>E-step FLOP</th><th>training</th>"
+                        + "<th>tokens a document</th><th>training FLOP</th><th>FLOP so far</th></tr></thead><tbody>");
+        double sum = 0;
+        for (EmReport.Iteration it : seed.iterations()) {
+            sum += it.eFlops().orElse(0) + it.cost().map(EmReport.Cost::flops).orElse(Double.NaN);
+            html.append(head(it))
+                    .append(cell(
+                            it.drawn().map(d -> time(it.eSeconds(), d.tokens())).orElse("\u2013")))
+                    .append(cell(number(it.eFlops(), "%.2e")))
+                    .append(cell(time(it.mSeconds(), it.mTokens())));
+            cost(html, it.cost());
+            html.append(cell(Double.isNaN(sum) ? "\u2013" : String.format(Locale.ROOT, "%.2e", sum)))
+                    .append("</tr>");
+        }
+        for (EmReport.Baseline baseline : seed.baselines()) {
+            html.append(head(baseline))
+                    .append(cell("\u2013").repeat(2))
+                    .append(cell(baseline.cost()
+                            .map(cost -> time(baseline.mSeconds(), cost.tokens()))
+                            .orElseGet(() -> String.format(
+                                    Locale.ROOT, "%.0f s, %,d steps", baseline.mSeconds(), baseline.steps()))));
+            cost(html, baseline.cost());
+            html.append(cell(baseline.cost()
+                            .map(cost -> String.format(Locale.ROOT, "%.2e", cost.flops()))
+                            .orElse("\u2013")))
+                    .append("</tr>");
+        }
+        html.append(
+                "</tbody></table></div><p class=\"quiet\">Predicted tokens. FLOP by the model's formula: three forward passes a trained token,"
+                        + " one a token drawn or scored; measuring is not counted.");
+        seed.baselines().stream()
+                .filter(baseline -> !baseline.note().isEmpty())
+                .forEach(
+                        baseline -> html.append(" ").append(Html.text(baseline.name() + ": " + baseline.note() + ".")));
+        html.append("</p>");
+    }
+
+    private static void cost(StringBuilder html, Optional<EmReport.Cost> cost) {
+        html.append(cost.map(c -> cell(String.format(Locale.ROOT, "%.1f", c.documentTokens()))
+                        + cell(String.format(Locale.ROOT, "%.2e", c.flops())))
+                .orElse(cell("\u2013").repeat(2)));
     }
 
     private static String head(EmReport.Iteration it) {
@@ -514,12 +558,29 @@ public final class HtmlReport {
                                 d.essShare().low(),
                                 d.essShare().median(),
                                 d.essShare().high()))
+                        + health(d, "%.2f", EmReport.Health::topWeight)
+                        + health(d, "%.2f", EmReport.Health::entropy)
                         + cell(String.format(Locale.ROOT, "%.2f", d.spread()))
                         + cell(number(d.selectedCorrect(), "%.3f"))
                         + cell(String.format(Locale.ROOT, "%.1f %%", 100 * d.cutOff()))
-                        + cell(String.format(Locale.ROOT, "%.1f", d.length()))
-                        + cell(String.format(Locale.ROOT, "%.3f", d.distinct3())))
-                .orElse(cell("\u2013").repeat(6)));
+                        + health(d, "%.1f %%", health -> 100 * health.malformed())
+                        + cell(String.format(Locale.ROOT, "%.1f", d.length())
+                                + d.health()
+                                        .map(h -> String.format(Locale.ROOT, ", %.1f", h.chosenLength()))
+                                        .orElse(""))
+                        + health(d, "%.2f", EmReport.Health::lengthCorrelation)
+                        + cell(String.format(Locale.ROOT, "%.3f", d.distinct3()))
+                        + health(d, "%.1f %%", health -> 100 * health.duplicates())
+                        + cell(number(
+                                d.health().map(EmReport.Health::klPerToken).orElse(OptionalDouble.empty()), "%.3f")))
+                .orElse(cell("\u2013").repeat(12)));
+        html.append("</tr>");
+    }
+
+    private static String health(EmReport.Draws draws, String format, ToDoubleFunction<EmReport.Health> value) {
+        return cell(draws.health()
+                .map(health -> String.format(Locale.ROOT, format, value.applyAsDouble(health)))
+                .orElse("\u2013"));
     }
 
     private static String time(double seconds, long tokens) {
@@ -659,7 +720,7 @@ public final class HtmlReport {
                                     : String.format(Locale.ROOT, "%.2f", thought.logWeight()))
                     .append("</span><span class=\"thought\">")
                     .append(thought.text().isEmpty() ? "<em>empty</em>" : Html.text(thought.text()))
-                    .append(thought.finished() ? "" : " <em>(cut off)</em>")
+                    .append(thought.finished() ? "" : " <em>(" + thought.fault() + ")</em>")
                     .append("</span></li>");
         }
         html.append("</ul>");

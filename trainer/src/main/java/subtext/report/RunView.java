@@ -158,7 +158,8 @@ public record RunView(
     private static SeedView seed(long seed, Path folder, RunConfig config, Metrics metrics) throws IOException {
         List<EmReport.Iteration> iterations = new ArrayList<>();
         TreeMap<Integer, List<EmReport.Shown>> shown = new TreeMap<>();
-        Weighting weighting = EmPlan.of(config).weighting();
+        EmPlan plan = EmPlan.of(config);
+        Weighting weighting = plan.weighting();
         TreeMap<Integer, Histograms> draws = new TreeMap<>();
         for (int i = 0; i <= config.em().iterations(); i++) {
             Path stage = folder.resolve("iterations").resolve(String.format("%02d", i));
@@ -174,20 +175,13 @@ public record RunView(
         }
         List<EmReport.Baseline> baselines = new ArrayList<>();
         for (String name : config.baselines()) {
-            result(folder.resolve("baselines").resolve(name), EmReport.Baseline.class)
-                    .ifPresent(baselines::add);
-        }
-        // the one baseline that has no folder: it is iteration 0
-        if (config.baselines().contains("warm-step-match") && !iterations.isEmpty()) {
-            EmReport.Iteration warm = iterations.getFirst();
-            baselines.add(new EmReport.Baseline(
-                    "warm-step-match",
-                    config.training().steps(),
-                    config.training().steps(),
-                    warm.measured(),
-                    warm.loss(),
-                    warm.mSeconds(),
-                    "the warm start itself"));
+            Optional<EmReport.Baseline> row =
+                    result(folder.resolve("baselines").resolve(name), EmReport.Baseline.class);
+            if (row.isEmpty() && name.equals("warm-step-match") && !iterations.isEmpty()) {
+                // known before the baselines' turn, and in runs of before its row was written
+                row = EmReport.Baseline.ofWarmStart(plan, iterations.getFirst());
+            }
+            row.ifPresent(baselines::add);
         }
         return new SeedView(seed, iterations, baselines, metrics.curves.getOrDefault(seed, Map.of()), shown, draws);
     }

@@ -77,6 +77,15 @@ public final class TensorBoard implements Consumer<EmEvent>, AutoCloseable {
                     write(folder, at, "thoughts/cut_off", drawn.cutOff());
                     write(folder, at, "thoughts/length", drawn.length());
                     write(folder, at, "thoughts/distinct_3", drawn.distinct3());
+                    drawn.health().ifPresent(health -> {
+                        write(folder, at, "thoughts/malformed", health.malformed());
+                        write(folder, at, "thoughts/top_weight", health.topWeight());
+                        write(folder, at, "thoughts/entropy", health.entropy());
+                        write(folder, at, "thoughts/chosen_length", health.chosenLength());
+                        write(folder, at, "thoughts/length_correlation", health.lengthCorrelation());
+                        write(folder, at, "thoughts/duplicates", health.duplicates());
+                        health.klPerToken().ifPresent(kl -> write(folder, at, "thoughts/kl_per_token", kl));
+                    });
                     drawn.selectedCorrect().ifPresent(share -> write(folder, at, "thoughts/selected_correct", share));
                 });
             }

@@ -10,6 +10,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import subtext.bindings.EngineException;
+import subtext.run.SelfDigest;
 import subtext.text.Tokens;
 
 class LatentPartTest {
@@ -18,11 +19,13 @@ class LatentPartTest {
                     "a \"quoted\" id",
                     3,
                     List.of(
-                            new ScoredSample(Tokens.of(1, 2, 3), true, -0.1 - 0.2, new JointScore(-1e-300, -Math.PI)),
                             new ScoredSample(
-                                    Tokens.EMPTY, false, -1e6, new JointScore(Double.NEGATIVE_INFINITY, -0.0))),
+                                    Tokens.of(1, 2, 3), true, true, -0.1 - 0.2, new JointScore(-1e-300, -Math.PI)),
+                            new ScoredSample(
+                                    Tokens.EMPTY, true, false, -1e6, new JointScore(Double.NEGATIVE_INFINITY, -0.0))),
                     0),
-            new LatentRecord("b", 0, List.of(new ScoredSample(Tokens.of(7), false, -1, new JointScore(-2, -3))), -1));
+            new LatentRecord(
+                    "b", 0, List.of(new ScoredSample(Tokens.of(7), false, false, -1, new JointScore(-2, -3))), -1));
 
     @TempDir
     Path folder;
@@ -35,6 +38,24 @@ class LatentPartTest {
         assertThat(LatentPart.read(file, "model x")).isEqualTo(RECORDS);
         assertThat(LatentPart.seconds(file)).isEqualTo(1.5);
         assertThat(folder.toFile().list()).containsExactly("part-00017.jsonl");
+    }
+
+    /** Parts of before malformed and cut-off thoughts were told apart: one that is not finished counts as cut off, as it did. */
+    @Test
+    void olderPartsAreRead() throws IOException {
+        Path file = folder.resolve("part-00000.jsonl");
+        LatentPart.write(file, "model x", 1.5, 0, RECORDS);
+        String now = Files.readString(file);
+        String older = now.replaceAll("\"closed\":(true|false),", "")
+                .replaceFirst("\"sha256\":\"[0-9a-f]+\"", "\"sha256\":\"" + SelfDigest.EMPTY + "\"");
+        assertThat(older).isNotEqualTo(now);
+        Files.writeString(file, SelfDigest.seal(older));
+        List<LatentRecord> read = LatentPart.read(file, "model x");
+        assertThat(read.getLast()).isEqualTo(RECORDS.getLast());
+        assertThat(read.getFirst().samples().getFirst())
+                .isEqualTo(RECORDS.getFirst().samples().getFirst());
+        assertThat(read.getFirst().samples().get(1).closed()).isFalse();
+        assertThat(read.getFirst().chosen()).isZero();
     }
 
     @Test

@@ -52,6 +52,7 @@ class LatentRecordsTest {
         List<ScoredSample> samples = IntStream.range(0, SAMPLES)
                 .mapToObj(k -> new ScoredSample(
                         Tokens.of(IntStream.range(0, Philox.below(key, k, 7)).toArray()),
+                        k > 0 || chunk % 2 == 0,
                         k > 0,
                         -Philox.below(key, 10 + k, 1000) / 7.0,
                         new JointScore(-1.0 / (3 + k), -k)))

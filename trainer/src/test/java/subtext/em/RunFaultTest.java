@@ -48,7 +48,7 @@ class RunFaultTest {
         return List.of(new LatentRecord(
                 "d" + seed,
                 1,
-                List.of(new ScoredSample(Tokens.of(1, seed, 3), true, -0.5 * seed, new JointScore(-1, -2))),
+                List.of(new ScoredSample(Tokens.of(1, seed, 3), true, true, -0.5 * seed, new JointScore(-1, -2))),
                 0));
     }
 

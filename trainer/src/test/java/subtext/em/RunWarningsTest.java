@@ -63,11 +63,12 @@ class RunWarningsTest {
                 "strict",
                 TINY.with("warnings.essShare", "1")
                         .with("warnings.cutOff", "0")
+                        .with("warnings.malformed", "0")
                         .with("warnings.lengthCorrelation", "0")
                         .with("warnings.empty", "0")
                         .with("warnings.unexplained", "0")
                         .with("warnings.heldOutWorse", "1"));
-        assertThat(ran.told()).contains(Kind.WEIGHT_DEGENERACY, Kind.TRUNCATION, Kind.LENGTH_BIAS);
+        assertThat(ran.told()).contains(Kind.WEIGHT_DEGENERACY, Kind.TRUNCATION, Kind.MALFORMED, Kind.LENGTH_BIAS);
         List<Warning> told = ran.events().stream()
                 .filter(EmEvent.Warned.class::isInstance)
                 .map(e -> ((EmEvent.Warned) e).warning())

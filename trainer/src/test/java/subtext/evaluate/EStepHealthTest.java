@@ -12,15 +12,15 @@ import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;
 import subtext.bindings.EngineException;
 import subtext.em.EmPlan;
+import subtext.em.JointScore;
 import subtext.em.LogWeights;
+import subtext.em.ScoredSample;
 import subtext.evaluate.EStepHealth.Drawn;
-import subtext.generate.Sample;
 import subtext.random.Draws;
 import subtext.run.RunConfig;
 import subtext.text.Tokens;
 
 class EStepHealthTest {
-    private static final int END = 99;
     private static final double NONE = Double.NEGATIVE_INFINITY;
 
     /** Two chunks of two draws each; every figure below can be checked by hand. */
@@ -37,6 +37,8 @@ class EStepHealthTest {
         assertThat(health.topWeight()).isEqualTo(new Quantiles(.5, .625, .75, .875, 1));
         assertThat(health.entropy()).isCloseTo(0.5, within(1e-12));
         assertThat(health.cutOff()).isEqualTo(0.25);
+        assertThat(health.malformed()).isZero();
+        assertThat(health.klPerToken()).hasValue(6 / 11.0); // 3 finished of 2 nats; 5 + 3 + 3 tokens with their markers
         assertThat(health.unexplained()).isZero();
         assertThat(health.empty()).isZero();
         assertThat(health.proposedLength()).isEqualTo(new Quantiles(2, 2, 2, 3, 4));
@@ -57,6 +59,30 @@ class EStepHealthTest {
         assertThat(health.duplicates()).isEqualTo(0.5);
         assertThat(kinds(Diagnosis.ofEStep(health, Optional.empty(), Thresholds.DEFAULT)))
                 .contains(Warning.Kind.UNEXPLAINED, Warning.Kind.TRUNCATION, Warning.Kind.WEIGHT_DEGENERACY);
+    }
+
+    /** A thought that closes with a marker in it is not cut off, and only a thought that may be chosen has a distance from the prior. */
+    @Test
+    void malformedDrawsAreNotCutOff() {
+        Drawn drawn = new Drawn(
+                Tokens.of(1),
+                List.of(finished(1, 2), malformed(1, 7), malformed(7, 2), unfinished(1, 7)),
+                LogWeights.of(-1, NONE, NONE, NONE),
+                0);
+        EStepHealth health = EStepHealth.of(List.of(drawn));
+        assertThat(health.malformed()).isEqualTo(0.5);
+        assertThat(health.cutOff()).isEqualTo(0.25);
+        assertThat(health.klPerToken()).hasValue(2 / 3.0);
+        assertThat(health.proposedLength().max()).isEqualTo(2);
+        assertThat(Diagnosis.ofEStep(health, Optional.empty(), Thresholds.DEFAULT))
+                .extracting(Warning::kind)
+                .contains(Warning.Kind.MALFORMED, Warning.Kind.TRUNCATION);
+        EStepHealth none =
+                EStepHealth.of(List.of(new Drawn(Tokens.of(1), List.of(malformed(7)), LogWeights.of(NONE), -1)));
+        assertThat(none.klPerToken()).isEmpty();
+        assertThat(kinds(Diagnosis.ofEStep(none, Optional.empty(), Thresholds.DEFAULT)))
+                .contains(Warning.Kind.MALFORMED, Warning.Kind.UNEXPLAINED)
+                .doesNotContain(Warning.Kind.TRUNCATION);
     }
 
     @Test
@@ -85,21 +111,30 @@ class EStepHealthTest {
                 first);
         assertOnly(Warning.Kind.TRUNCATION, map((drawn, i) -> i % 8 == 0 ? cut(drawn) : drawn), first);
         assertOnly(
+                Warning.Kind.MALFORMED,
+                map((drawn, i) -> i % 8 == 0
+                        ? without(
+                                drawn,
+                                malformed(
+                                        drawn.thought((drawn.chosen() + 1) % 4).toArray()))
+                        : drawn),
+                first);
+        assertOnly(
                 Warning.Kind.LENGTH_BIAS,
                 map((drawn, i) -> new Drawn(
                         drawn.text(),
                         drawn.samples(),
                         LogWeights.of(drawn.samples().stream()
-                                .mapToDouble(s -> -0.1 * s.tokens().size())
+                                .mapToDouble(s -> -0.1 * s.thought().size())
                                 .toArray()),
                         0)),
                 first);
         assertOnly(
                 Warning.Kind.DIVERSITY_COLLAPSE,
                 map((drawn, i) -> {
-                    List<Sample> alike = drawn.samples().stream()
+                    List<ScoredSample> alike = drawn.samples().stream()
                             .map(s -> sample(
-                                    s, j -> (j * j + j) % 23 + (s.tokens().size() > 20 ? 5 : 0)))
+                                    s, j -> (j * j + j) % 23 + (s.thought().size() > 19 ? 5 : 0)))
                             .toList();
                     return new Drawn(drawn.text(), alike, drawn.weights(), drawn.chosen());
                 }),
@@ -107,9 +142,9 @@ class EStepHealthTest {
         assertOnly(
                 Warning.Kind.REPETITION,
                 map((drawn, i) -> {
-                    List<Sample> samples = new ArrayList<>(drawn.samples());
+                    List<ScoredSample> samples = new ArrayList<>(drawn.samples());
                     if (i % 10 == 0) {
-                        int[] same = new int[samples.get(1).tokens().size() - 1];
+                        int[] same = new int[samples.get(1).thought().size()];
                         Arrays.fill(same, 3);
                         samples.set(1, finished(same));
                     }
@@ -128,7 +163,7 @@ class EStepHealthTest {
                     if (i % 4 != 0) {
                         return drawn;
                     }
-                    List<Sample> samples = new ArrayList<>(drawn.samples());
+                    List<ScoredSample> samples = new ArrayList<>(drawn.samples());
                     samples.set(i / 4 % 4, finished());
                     return new Drawn(drawn.text(), samples, drawn.weights(), drawn.chosen());
                 }),
@@ -145,7 +180,7 @@ class EStepHealthTest {
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), Thresholds.DEFAULT))
                 .extracting(Warning::level)
                 .containsExactly(Warning.Level.SERIOUS);
-        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 1e9, 99, 1);
+        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1e9, 99, 1);
         assertThat(Diagnosis.ofEStep(many, Optional.empty(), lax)).isEmpty();
     }
 
@@ -159,6 +194,7 @@ class EStepHealthTest {
                 "essShare",
                 "cutOff",
                 "cutOffStop",
+                "malformed",
                 "lengthCorrelation",
                 "distinctFall",
                 "repetitive",
@@ -188,7 +224,7 @@ class EStepHealthTest {
                 .isEqualTo(Warning.Level.SERIOUS);
         assertThat(Diagnosis.ofLogProbMismatch(Double.NaN)).isPresent();
         Thresholds bounds = Thresholds.DEFAULT;
-        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 0.5, 3, 0.1);
+        Thresholds lax = new Thresholds(0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0.5, 3, 0.1);
         assertThat(Diagnosis.ofPriorGap(3.0, 3.1, bounds)).isEmpty();
         assertThat(Diagnosis.ofPriorGap(3.2, 3.1, bounds)).isPresent();
         assertThat(Diagnosis.ofPriorGap(3.2, 3.1, lax)).isEmpty();
@@ -236,7 +272,7 @@ class EStepHealthTest {
         Draws draws = new Draws(seed);
         List<Drawn> chunks = new ArrayList<>();
         for (int i = 0; i < 100; i++) {
-            List<Sample> samples = new ArrayList<>();
+            List<ScoredSample> samples = new ArrayList<>();
             double[] logWeights = new double[4];
             for (int k = 0; k < 4; k++) {
                 int[] thought = new int[12 + draws.below(20)];
@@ -261,26 +297,36 @@ class EStepHealthTest {
     }
 
     private static Drawn cut(Drawn drawn) {
-        List<Sample> samples = new ArrayList<>(drawn.samples());
+        return without(drawn, unfinished(drawn.thought((drawn.chosen() + 1) % 4).toArray()));
+    }
+
+    /** With a draw that has no weight in the place behind the chosen one. */
+    private static Drawn without(Drawn drawn, ScoredSample weightless) {
+        List<ScoredSample> samples = new ArrayList<>(drawn.samples());
         double[] logWeights = drawn.weights().toArray();
         int k = (drawn.chosen() + 1) % 4;
-        samples.set(k, new Sample(drawn.thought(k), -1, false));
+        samples.set(k, weightless);
         logWeights[k] = NONE;
         return new Drawn(drawn.text(), samples, LogWeights.of(logWeights), drawn.chosen());
     }
 
-    private static Sample sample(Sample like, IntUnaryOperator token) {
-        int[] thought = new int[like.tokens().size() - 1];
+    private static ScoredSample sample(ScoredSample like, IntUnaryOperator token) {
+        int[] thought = new int[like.thought().size()];
         Arrays.setAll(thought, token);
         return finished(thought);
     }
 
-    private static Sample finished(int... thought) {
-        return new Sample(Tokens.concat(Tokens.of(thought), Tokens.of(END)), -1, true);
+    /** log q - log p(z) is 2 nats for each. */
+    private static ScoredSample finished(int... thought) {
+        return new ScoredSample(Tokens.of(thought), true, true, -1, new JointScore(-3, -1));
     }
 
-    private static Sample unfinished(int... thought) {
-        return new Sample(Tokens.of(thought), -1, false);
+    private static ScoredSample malformed(int... thought) {
+        return new ScoredSample(Tokens.of(thought), true, false, -1, new JointScore(-9, -1));
+    }
+
+    private static ScoredSample unfinished(int... thought) {
+        return new ScoredSample(Tokens.of(thought), false, false, -1, new JointScore(-9, -1));
     }
 
     private static void assertOnly(Warning.Kind kind, List<Drawn> chunks, EStepHealth first) {
