@@ -97,6 +97,29 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
     }
 
     /**
+     * Negative log-likelihood per unit of text with a 95 % interval by bootstrap over documents, in nats, lower is better; of a model with thoughts minus its
+     * tightest bound.
+     *
+     * @param token per token of x
+     * @param character per character of x; empty in token worlds
+     */
+    public record PerUnit(Bound token, Optional<Bound> character) {}
+
+    /**
+     * What is compared in pairs: a value for each held-out document, in the same order for every model of a seed.
+     *
+     * @param right whether the answer is right, of each problem; empty where there is no task
+     * @param nats log-likelihood of each document of x, or the tightest bound on it; higher is better
+     */
+    public record PerDocument(List<Boolean> right, List<Double> nats) {
+        /** Copies the lists. */
+        public PerDocument {
+            right = List.copyOf(right);
+            nats = List.copyOf(nats);
+        }
+    }
+
+    /**
      * One model measured on held-out documents.
      *
      * @param accuracy share of the answers that are right after a greedy thought in the prior slot, or straight after the question for
@@ -107,6 +130,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
      *     token worlds
      * @param draws health of the held-out draws; empty for a model without thoughts
      * @param priorGap whether thoughts help a model that has not seen the text; empty for one without thoughts
+     * @param perUnit the likelihood, or its tightest bound, per token and per character; empty in results of before it was kept
+     * @param documents the same and the answers by document; empty in results of before they were kept
      */
     public record Measured(
             OptionalDouble accuracy,
@@ -114,11 +139,23 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             Optional<Bound> nll,
             OptionalDouble nllPerCharacter,
             Optional<Draws> draws,
-            Optional<PriorGap> priorGap) {
-        /** Copies the bounds; an absent gap, as in results written before it was measured, becomes empty. */
+            Optional<PriorGap> priorGap,
+            Optional<PerUnit> perUnit,
+            Optional<PerDocument> documents) {
+        /** Copies the bounds; what results of before it was measured lack becomes empty. */
         public Measured {
             elbo = new TreeMap<>(elbo);
-            priorGap = priorGap == null ? Optional.empty() : priorGap; // results of before it was measured lack it
+            priorGap = priorGap == null ? Optional.empty() : priorGap;
+            perUnit = perUnit == null ? Optional.empty() : perUnit;
+            documents = documents == null ? Optional.empty() : documents;
+        }
+
+        /** {@return the log-likelihood of x in nats per document, or its tightest bound; empty if neither was measured} */
+        public Optional<Bound> logLikelihood() {
+            return nll.map(n -> new Bound(-n.mean(), -n.high(), -n.low()))
+                    .or(() -> elbo.isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(elbo.lastEntry().getValue()));
         }
     }
 
@@ -387,6 +424,13 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             tree.put("nllInterval", List.of(nll.low(), nll.high()));
         });
         measured.nllPerCharacter().ifPresent(nll -> tree.put("nllPerCharacter", nll));
+        measured.perUnit().ifPresent(unit -> {
+            unit.character().ifPresent(nll -> tree.put("nllPerCharacterInterval", List.of(nll.low(), nll.high())));
+            tree.put("nllPerToken", unit.token().mean());
+            tree.put(
+                    "nllPerTokenInterval",
+                    List.of(unit.token().low(), unit.token().high()));
+        });
         measured.draws().ifPresent(draws -> tree.put("heldOut", tree(draws)));
         measured.priorGap().ifPresent(gap -> {
             tree.put("nllPriorThoughts", gap.priorThoughts());

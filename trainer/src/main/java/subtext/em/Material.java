@@ -2,7 +2,6 @@ package subtext.em;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.stream.Stream;
 import subtext.data.Annotated;
 import subtext.data.Document;
@@ -77,12 +76,13 @@ public record Material(
         }
 
         /**
-         * {@return share of the held-out problems answered rightly, 0 to 1; empty if there is no such task in this rendering}
+         * {@return of each held-out problem whether it is answered rightly, in an order of their own; empty if there is no such task in this
+         *     rendering}
          *
          * @param model answers greedily
          * @param thinking whether it writes a thought before each answer
          */
-        OptionalDouble accuracy(Completer model, boolean thinking);
+        List<Boolean> answers(Completer model, boolean thinking);
     }
 
     /** Copies the lists; what lies on disk stays there. */

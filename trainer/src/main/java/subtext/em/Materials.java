@@ -10,7 +10,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -128,8 +127,9 @@ final class Materials {
             }
 
             @Override
-            public OptionalDouble accuracy(Completer model, boolean thinking) {
-                return OptionalDouble.of((thinking ? task.withThought(model) : task.withoutThought(model)).accuracy());
+            public List<Boolean> answers(Completer model, boolean thinking) {
+                return (thinking ? task.withThought(model) : task.withoutThought(model))
+                        .verdicts().stream().map(ChainWorld.Verdict::answer).toList();
             }
         };
         return new Material(
@@ -186,8 +186,8 @@ final class Materials {
             }
 
             @Override
-            public OptionalDouble accuracy(Completer model, boolean thinking) {
-                return OptionalDouble.empty(); // a chunk may hold several answers: the token form has the task
+            public List<Boolean> answers(Completer model, boolean thinking) {
+                return List.of(); // a chunk may hold several answers: the token form has the task
             }
         };
         return new Material(

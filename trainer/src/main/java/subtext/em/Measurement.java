@@ -1,6 +1,7 @@
 package subtext.em;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -75,21 +76,31 @@ final class Measurement {
                     characters(question)));
         }
         SortedMap<Integer, EmReport.Bound> bounds = new TreeMap<>();
-        OptionalDouble perCharacter = OptionalDouble.empty();
+        Optional<Elbo> tightest = Optional.empty(); // bounds rise with K
         for (Elbo elbo : Elbo.of(weighed, plan.bounds(), bootstrap())) {
             bounds.put(elbo.samples(), bound(elbo.perDocument()));
-            if (material.textual()) {
-                perCharacter = OptionalDouble.of(
-                        -elbo.perCharacter().estimate()); // bounds rise with K: the last is the tightest
-            }
+            tightest =
+                    tightest.filter(other -> other.samples() > elbo.samples()).or(() -> Optional.of(elbo));
         }
+        List<Boolean> right = right(model, true);
+        Optional<EmReport.PerUnit> perUnit = tightest.map(elbo -> new EmReport.PerUnit(
+                bound(elbo.perToken().negated()),
+                material.textual() ? Optional.of(bound(elbo.perCharacter().negated())) : Optional.empty()));
         return new EmReport.Measured(
-                accuracy(model, true),
+                accuracy(right),
                 bounds,
                 Optional.empty(),
-                perCharacter,
+                perCharacter(perUnit),
                 Optional.of(draws(questions, records, Weighting.JOINT, seconds)),
-                priorGap(model));
+                priorGap(model),
+                perUnit,
+                tightest.map(elbo -> new EmReport.PerDocument(right, elbo.documents())));
+    }
+
+    private static OptionalDouble perCharacter(Optional<EmReport.PerUnit> perUnit) {
+        return perUnit.flatMap(EmReport.PerUnit::character)
+                .map(nll -> OptionalDouble.of(nll.mean()))
+                .orElse(OptionalDouble.empty());
     }
 
     /** Whether thoughts drawn before the text is seen make it likelier than no thought does; empty if none was finished. */
@@ -118,24 +129,32 @@ final class Measurement {
     /** A model trained on raw text. */
     EmReport.Measured raw(NeuralModel model) {
         double[] logLikelihood = model.rawLogLikelihood(questions);
-        Map<String, double[]> documents = new LinkedHashMap<>(); // nats, characters
+        Map<String, double[]> documents = new LinkedHashMap<>(); // nats, tokens, characters
         for (int i = 0; i < questions.size(); i++) {
-            double[] sums = documents.computeIfAbsent(questions.get(i).document(), id -> new double[2]);
+            double[] sums = documents.computeIfAbsent(questions.get(i).document(), id -> new double[3]);
             sums[0] -= logLikelihood[i];
-            sums[1] += characters(questions.get(i));
+            sums[1] += questions.get(i).text().size();
+            sums[2] += characters(questions.get(i));
         }
         double[] nats = documents.values().stream().mapToDouble(sums -> sums[0]).toArray();
-        double[] characters =
+        double[] tokens =
                 documents.values().stream().mapToDouble(sums -> sums[1]).toArray();
+        double[] characters =
+                documents.values().stream().mapToDouble(sums -> sums[2]).toArray();
+        List<Boolean> right = right(model, false);
+        Optional<EmReport.PerUnit> perUnit = Optional.of(new EmReport.PerUnit(
+                bound(bootstrap().ratio(nats, tokens)),
+                material.textual() ? Optional.of(bound(bootstrap().ratio(nats, characters))) : Optional.empty()));
         return new EmReport.Measured(
-                accuracy(model, false),
+                accuracy(right),
                 new TreeMap<>(),
                 Optional.of(bound(bootstrap().mean(nats))),
-                material.textual()
-                        ? OptionalDouble.of(bootstrap().ratio(nats, characters).estimate())
-                        : OptionalDouble.empty(),
+                perCharacter(perUnit),
                 Optional.empty(),
-                Optional.empty());
+                Optional.empty(),
+                perUnit,
+                Optional.of(new EmReport.PerDocument(
+                        right, Arrays.stream(nats).mapToObj(n -> -n).toList())));
     }
 
     /** What the draws for some questions look like. */
@@ -213,12 +232,17 @@ final class Measurement {
         return tokens;
     }
 
-    private OptionalDouble accuracy(NeuralModel model, boolean thinking) {
+    private List<Boolean> right(NeuralModel model, boolean thinking) {
         if (material.answers().isPresent()) {
             AnswerTask task = material.answers().get();
-            return OptionalDouble.of((thinking ? task.withThought(model) : task.withoutThought(model)).accuracy());
+            return (thinking ? task.withThought(model) : task.withoutThought(model)).right();
         }
-        return material.truth().map(truth -> truth.accuracy(model, thinking)).orElse(OptionalDouble.empty());
+        return material.truth().map(truth -> truth.answers(model, thinking)).orElse(List.of());
+    }
+
+    private static OptionalDouble accuracy(List<Boolean> right) {
+        long count = right.stream().filter(answer -> answer).count();
+        return right.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of((double) count / right.size());
     }
 
     private DocumentBootstrap bootstrap() {

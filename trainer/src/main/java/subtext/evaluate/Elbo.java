@@ -13,13 +13,14 @@ import subtext.em.LogWeights;
  * document's bound is the sum over its chunks.
  *
  * @param samples K
+ * @param documents the bound of each document, nats, in the order in which they are met first. Minus infinity where the K draws of a chunk are all unfinished
+ *     or impossible; the mean is then minus infinity too, as it must be for a bound
  * @param perDocument mean over documents, with an interval by resampling documents
  * @param perToken sum over sum of tokens of x
  * @param perCharacter sum over sum of characters of x
- * @param degenerate chunks with a term of minus infinity: K draws were all unfinished or impossible. With one of them the mean is
- *     minus infinity, as it must be for a bound
  */
-public record Elbo(int samples, Interval perDocument, Interval perToken, Interval perCharacter, int degenerate) {
+public record Elbo(
+        int samples, List<Double> documents, Interval perDocument, Interval perToken, Interval perCharacter) {
     /** Most subsets of the pool to average over; beyond it, disjoint blocks are used. */
     private static final long MOST_SUBSETS = 20_000;
 
@@ -51,15 +52,12 @@ public record Elbo(int samples, Interval perDocument, Interval perToken, Interva
         List<Elbo> bounds = new ArrayList<>();
         for (int samples : sampleCounts) {
             double[] nats = perDocument(documents, chunk -> bound(chunk.weights(), samples));
-            int degenerate = (int) chunks.stream()
-                    .filter(chunk -> bound(chunk.weights(), samples) == Double.NEGATIVE_INFINITY)
-                    .count();
             bounds.add(new Elbo(
                     samples,
+                    Arrays.stream(nats).boxed().toList(),
                     bootstrap.mean(nats),
                     bootstrap.ratio(nats, tokens),
-                    bootstrap.ratio(nats, characters),
-                    degenerate));
+                    bootstrap.ratio(nats, characters)));
         }
         return List.copyOf(bounds);
     }

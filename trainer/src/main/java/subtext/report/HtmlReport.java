@@ -371,7 +371,11 @@ public final class HtmlReport {
         List<Chart.Point> points = new ArrayList<>();
         for (EmReport.Iteration it : seed.iterations()) {
             it.measured().accuracy().ifPresent(share -> {
-                Verdict.Change interval = Verdict.share(share, answers);
+                int of = it.measured()
+                        .documents()
+                        .map(documents -> documents.right().size())
+                        .orElse(answers);
+                Verdict.Change interval = Verdict.share(share, of);
                 points.add(new Chart.Point(it.iteration(), share, interval.low(), interval.high()));
             });
         }
@@ -443,7 +447,7 @@ public final class HtmlReport {
         html.append(
                 "</tbody></table></div><p class=\"quiet\">ELBO and NLL in nats per document of x, intervals by bootstrap over documents. NLL"
                         + " is of a model without thoughts; beside it, of one with thoughts, that behind thoughts drawn before the text is"
-                        + " seen, and that behind an empty one.</p>");
+                        + " seen, and that behind an empty one. Per token and character of x: NLL, or minus the ELBO of the largest K.</p>");
         html.append(
                 "<div class=\"scroll\"><table><thead><tr><th></th><th>ESS/K quartiles</th><th>largest weight</th><th>entropy</th>"
                         + "<th>sd log w</th><th>chosen true</th><th>cut off</th><th>malformed</th><th>length, chosen</th><th>r with log w</th>"
@@ -534,7 +538,13 @@ public final class HtmlReport {
                 "NLL, prior / empty thought",
                 m -> m.priorGap()
                         .map(gap -> String.format(Locale.ROOT, "%.3f / %.3f", gap.priorThoughts(), gap.noThought()))));
-        columns.add(new Column("per character", m -> text(m.nllPerCharacter(), "%.4f")));
+        columns.add(new Column("per token [95 %]", m -> m.perUnit().map(unit -> fine(unit.token()))));
+        columns.add(new Column(
+                "per character [95 %]",
+                m -> m.perUnit()
+                        .flatMap(EmReport.PerUnit::character)
+                        .map(HtmlReport::fine)
+                        .or(() -> text(m.nllPerCharacter(), "%.4f"))));
         return columns;
     }
 
@@ -545,6 +555,10 @@ public final class HtmlReport {
     private static void measured(StringBuilder html, EmReport.Measured m, List<Column> columns) {
         columns.forEach(column -> html.append(cell(column.value().apply(m).orElse("\u2013"))));
         html.append("</tr>");
+    }
+
+    private static String fine(EmReport.Bound b) {
+        return String.format(Locale.ROOT, "%.4f [%.4f, %.4f]", b.mean(), b.low(), b.high());
     }
 
     private static String bound(EmReport.Bound b) {

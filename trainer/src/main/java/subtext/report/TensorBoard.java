@@ -111,6 +111,9 @@ public final class TensorBoard implements Consumer<EmEvent>, AutoCloseable {
             write(folder, at, "held_out/nll_prior_thoughts", gap.priorThoughts());
             write(folder, at, "held_out/nll_no_thought", gap.noThought());
         });
+        measured.perUnit()
+                .ifPresent(unit ->
+                        write(folder, at, "held_out/nll_per_token", unit.token().mean()));
         measured.nllPerCharacter().ifPresent(nll -> write(folder, at, "held_out/nll_per_character", nll));
     }
 

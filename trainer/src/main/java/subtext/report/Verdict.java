@@ -5,12 +5,18 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.SortedMap;
 import subtext.em.EmReport;
+import subtext.evaluate.DocumentBootstrap;
+import subtext.evaluate.Interval;
 import subtext.evaluate.Student;
 
-/** What a run found, in plain sentences with their intervals: improved, got worse, or cannot be told. */
+/** What a run found, in plain sentences with their intervals: improved or got worse, above or below, or cannot be told apart. */
 final class Verdict {
     private static final double NORMAL95 = 1.960;
+
+    /** Any will do: the same values give the same interval. */
+    private static final long BOOTSTRAP_SEED = 0;
 
     private Verdict() {}
 
@@ -21,6 +27,63 @@ final class Verdict {
             return low > 0 || high < 0;
         }
     }
+
+    /** A figure that models are compared by: higher is better, a value for each held-out document. */
+    private enum Figure {
+        ACCURACY("Accuracy after a greedy thought", "points", 100),
+        NATS("The held-out bound ELBO_%d", "nats per document", 1);
+
+        private final String title;
+        private final String unit;
+        private final double scale;
+
+        Figure(String title, String unit, double scale) {
+            this.title = title;
+            this.unit = unit;
+            this.scale = scale;
+        }
+
+        OptionalDouble of(EmReport.Measured measured) {
+            return switch (this) {
+                case ACCURACY -> measured.accuracy();
+                case NATS ->
+                    measured.logLikelihood()
+                            .map(b -> OptionalDouble.of(b.mean()))
+                            .orElse(OptionalDouble.empty());
+            };
+        }
+
+        /** Of each document; empty in results of before they were kept. */
+        private double[] documents(EmReport.Measured measured) {
+            return measured.documents()
+                    .map(each -> switch (this) {
+                        case ACCURACY ->
+                            each.right().stream()
+                                    .mapToDouble(right -> right ? 1 : 0)
+                                    .toArray();
+                        case NATS ->
+                            each.nats().stream().mapToDouble(nats -> nats).toArray();
+                    })
+                    .orElse(new double[0]);
+        }
+
+        /** Square of half of an interval of 95 % around the value alone. */
+        private double square(EmReport.Measured measured, int documents) {
+            double half = switch (this) {
+                case ACCURACY ->
+                    NORMAL95 * Math.sqrt(variance(measured.accuracy().getAsDouble(), documents));
+                case NATS ->
+                    measured.logLikelihood().map(b -> (b.high() - b.low()) / 2).orElseThrow();
+            };
+            return half * half;
+        }
+    }
+
+    /** Two models of one seed, measured on the same documents. */
+    private record Pair(EmReport.Measured em, EmReport.Measured other) {}
+
+    /** A difference, and what was paired for its interval. */
+    private record Compared(Change change, String pairing) {}
 
     static List<String> of(RunView run) {
         List<String> sentences = new ArrayList<>();
@@ -36,28 +99,24 @@ final class Verdict {
                 .mapToInt(seed -> seed.iterations().size() - 1)
                 .min()
                 .orElseThrow();
-        accuracy(run, whole, last)
-                .ifPresent(change -> sentences.add(
-                        sentence("Accuracy after a greedy thought", "points", change, 100, whole.size(), last)
-                                + values(whole, last, seed -> seed.measured().accuracy(), 3)));
-        bound(whole, last)
-                .ifPresent(change -> sentences.add(sentence(
-                                "The held-out bound ELBO_" + largestBound(whole),
-                                "nats per document",
-                                change,
-                                1,
-                                whole.size(),
+        List<Pair> pairs = whole.stream()
+                .map(seed -> new Pair(
+                        seed.iterations().get(last).measured(),
+                        seed.iterations().getFirst().measured()))
+                .toList();
+        for (Figure figure : Figure.values()) {
+            if (pairs.stream()
+                    .allMatch(pair -> figure.of(pair.em()).isPresent()
+                            && figure.of(pair.other()).isPresent())) {
+                sentences.add(sentence(
+                                String.format(figure.title, largestBound(whole)),
+                                figure,
+                                compared(run, figure, pairs),
                                 last)
-                        + values(
-                                whole,
-                                last,
-                                it -> OptionalDouble.of(it.measured()
-                                        .elbo()
-                                        .lastEntry()
-                                        .getValue()
-                                        .mean()),
-                                3)));
-        sentences.addAll(baselines(whole, last));
+                        + values(whole, last, figure));
+            }
+        }
+        sentences.addAll(baselines(run, whole, last));
         warnings(run).ifPresent(sentences::add);
         return sentences;
     }
@@ -78,69 +137,65 @@ final class Verdict {
         return Optional.of("Warnings fired: " + String.join(", ", kinds) + ".");
     }
 
-    private static String sentence(String what, String unit, Change change, double scale, int seeds, int last) {
+    private static String sentence(String what, Figure figure, Compared compared, int last) {
+        Change change = compared.change();
         String direction = !change.certain()
-                ? "did not change by more than its uncertainty"
-                : change.mean() > 0 ? "improved" : "got worse";
+                ? "cannot be told apart from that of the warm start in iteration " + last
+                : (change.mean() > 0 ? "improved" : "got worse") + " from the warm start to iteration " + last;
         return String.format(
                 Locale.ROOT,
-                "%s %s from the warm start to iteration %d: by %+.3g %s, 95 %% interval [%+.3g, %+.3g] (%s).",
+                "%s %s: by %+.3g %s, 95 %% interval [%+.3g, %+.3g] (%s).",
                 what,
                 direction,
-                last,
-                change.mean() * scale,
-                unit,
-                change.low() * scale,
-                change.high() * scale,
-                seeds > 1
-                        ? "paired over " + seeds + " seeds"
-                        : "one seed; documents taken as unpaired, which makes it wide");
+                change.mean() * figure.scale,
+                figure.unit,
+                change.low() * figure.scale,
+                change.high() * figure.scale,
+                compared.pairing());
     }
 
-    private static String values(
-            List<RunView.SeedView> seeds,
-            int last,
-            java.util.function.Function<EmReport.Iteration, OptionalDouble> value,
-            int decimals) {
+    private static String values(List<RunView.SeedView> seeds, int last, Figure figure) {
         StringBuilder text = new StringBuilder(" Means by iteration:");
         for (int i = 0; i <= last; i++) {
-            double sum = 0;
-            int n = 0;
-            for (RunView.SeedView seed : seeds) {
-                OptionalDouble v = value.apply(seed.iterations().get(i));
-                if (v.isPresent()) {
-                    sum += v.getAsDouble();
-                    n++;
-                }
-            }
-            text.append(String.format(Locale.ROOT, " %." + decimals + "f", sum / n));
+            int at = i;
+            double mean = seeds.stream()
+                    .map(seed -> figure.of(seed.iterations().get(at).measured()))
+                    .filter(OptionalDouble::isPresent)
+                    .mapToDouble(OptionalDouble::getAsDouble)
+                    .average()
+                    .orElse(Double.NaN);
+            text.append(String.format(Locale.ROOT, " %.3f", mean));
         }
         return text.append('.').toString();
     }
 
-    private static Optional<Change> accuracy(RunView run, List<RunView.SeedView> seeds, int last) {
-        double[] differences = new double[seeds.size()];
-        for (int s = 0; s < differences.length; s++) {
-            OptionalDouble before =
-                    seeds.get(s).iterations().getFirst().measured().accuracy();
-            OptionalDouble after =
-                    seeds.get(s).iterations().get(last).measured().accuracy();
-            if (before.isEmpty() || after.isEmpty()) {
-                return Optional.empty();
-            }
-            differences[s] = after.getAsDouble() - before.getAsDouble();
+    /** Of several seeds the differences are paired by seed, of one by document. */
+    private static Compared compared(RunView run, Figure figure, List<Pair> pairs) {
+        if (pairs.size() > 1) {
+            return new Compared(
+                    paired(pairs.stream()
+                            .mapToDouble(pair -> figure.of(pair.em()).getAsDouble()
+                                    - figure.of(pair.other()).getAsDouble())
+                            .toArray()),
+                    "paired over " + pairs.size() + " seeds");
         }
-        if (differences.length > 1) {
-            return Optional.of(paired(differences));
+        Pair pair = pairs.getFirst();
+        double[] em = figure.documents(pair.em());
+        double[] other = figure.documents(pair.other());
+        if (em.length > 0 && em.length == other.length) {
+            Interval interval = new DocumentBootstrap(run.config().evaluation().resamples(), 0.95, BOOTSTRAP_SEED)
+                    .pairedDifference(em, other);
+            return new Compared(
+                    new Change(interval.estimate(), interval.low(), interval.high()),
+                    String.format(
+                            Locale.ROOT, "one seed, paired over %,d documents; other seeds may differ", em.length));
         }
-        int n = heldOut(run);
-        double before =
-                seeds.getFirst().iterations().getFirst().measured().accuracy().getAsDouble();
-        double after =
-                seeds.getFirst().iterations().get(last).measured().accuracy().getAsDouble();
-        double error = Math.sqrt(variance(before, n) + variance(after, n));
-        return Optional.of(
-                new Change(differences[0], differences[0] - NORMAL95 * error, differences[0] + NORMAL95 * error));
+        double difference =
+                figure.of(pair.em()).getAsDouble() - figure.of(pair.other()).getAsDouble();
+        double half = Math.sqrt(figure.square(pair.em(), heldOut(run)) + figure.square(pair.other(), heldOut(run)));
+        return new Compared(
+                new Change(difference, difference - half, difference + half),
+                "one seed; documents taken as unpaired, which makes it wide");
     }
 
     /** Answers that an accuracy is the share of. */
@@ -165,44 +220,9 @@ final class Verdict {
     }
 
     private static int largestBound(List<RunView.SeedView> seeds) {
-        return seeds.getFirst().iterations().getFirst().measured().elbo().lastKey();
-    }
-
-    private static Optional<Change> bound(List<RunView.SeedView> seeds, int last) {
-        if (seeds.stream()
-                .anyMatch(seed -> seed.iterations().stream()
-                        .anyMatch(it -> it.measured().elbo().isEmpty()))) {
-            return Optional.empty();
-        }
-        double[] differences = new double[seeds.size()];
-        double square = 0;
-        for (int s = 0; s < differences.length; s++) {
-            EmReport.Bound before = seeds.get(s)
-                    .iterations()
-                    .getFirst()
-                    .measured()
-                    .elbo()
-                    .lastEntry()
-                    .getValue();
-            EmReport.Bound after = seeds.get(s)
-                    .iterations()
-                    .get(last)
-                    .measured()
-                    .elbo()
-                    .lastEntry()
-                    .getValue();
-            differences[s] = after.mean() - before.mean();
-            double a = (before.high() - before.low()) / 2;
-            double b = (after.high() - after.low()) / 2;
-            square = a * a + b * b;
-        }
-        return Optional.of(
-                differences.length > 1
-                        ? paired(differences)
-                        : new Change(
-                                differences[0],
-                                differences[0] - Math.sqrt(square),
-                                differences[0] + Math.sqrt(square)));
+        SortedMap<Integer, EmReport.Bound> elbo =
+                seeds.getFirst().iterations().getFirst().measured().elbo();
+        return elbo.isEmpty() ? 0 : elbo.lastKey();
     }
 
     /** Mean and Student interval of differences, one per seed. */
@@ -220,40 +240,80 @@ final class Verdict {
         return new Change(mean, mean - half, mean + half);
     }
 
-    private static List<String> baselines(List<RunView.SeedView> seeds, int last) {
-        List<String> sentences = new ArrayList<>();
-        List<String> names = seeds.getFirst().baselines().stream()
+    /** The last iteration against every baseline: by accuracy, or, where there is no task, by nats. */
+    private static List<String> baselines(RunView run, List<RunView.SeedView> seeds, int last) {
+        List<String> names = seeds.stream()
+                .flatMap(seed -> seed.baselines().stream())
                 .map(EmReport.Baseline::name)
-                .filter(name -> !name.equals("oracle"))
+                .distinct()
                 .toList();
-        List<String> beaten = new ArrayList<>();
-        List<String> not = new ArrayList<>();
-        for (String name : names) {
-            double em = 0;
-            double other = 0;
-            int n = 0;
-            for (RunView.SeedView seed : seeds) {
-                Optional<EmReport.Baseline> found = seed.baselines().stream()
-                        .filter(b ->
-                                b.name().equals(name) && b.measured().accuracy().isPresent())
-                        .findFirst();
-                OptionalDouble accuracy = seed.iterations().get(last).measured().accuracy();
-                if (found.isPresent() && accuracy.isPresent()) {
-                    em += accuracy.getAsDouble();
-                    other += found.get().measured().accuracy().getAsDouble();
-                    n++;
+        List<String> sentences = new ArrayList<>();
+        for (Figure figure : Figure.values()) {
+            List<String> above = new ArrayList<>();
+            List<String> below = new ArrayList<>();
+            List<String> neither = new ArrayList<>();
+            String pairing = "";
+            for (String name : names) {
+                List<Pair> pairs = pairs(seeds, last, name);
+                boolean task = pairs.stream()
+                        .allMatch(pair -> Figure.ACCURACY.of(pair.em()).isPresent()
+                                && Figure.ACCURACY.of(pair.other()).isPresent());
+                if (pairs.isEmpty() || task != (figure == Figure.ACCURACY)) {
+                    continue;
                 }
+                Compared compared = compared(run, figure, pairs);
+                Change change = compared.change();
+                double mean = pairs.stream()
+                        .mapToDouble(pair -> figure.of(pair.other()).getAsDouble())
+                        .average()
+                        .orElseThrow();
+                (change.certain() ? change.mean() > 0 ? above : below : neither)
+                        .add(String.format(
+                                Locale.ROOT,
+                                "%s (%.3f: %+.3f [%+.3f, %+.3f])",
+                                name,
+                                mean,
+                                change.mean(),
+                                change.low(),
+                                change.high()));
+                pairing = compared.pairing();
             }
-            if (n > 0) {
-                (em > other ? beaten : not).add(String.format(Locale.ROOT, "%s (%.3f)", name, other / n));
+            List<String> parts = new ArrayList<>();
+            part(parts, "is above ", above);
+            part(parts, "cannot be told apart from ", neither);
+            part(parts, "is below ", below);
+            if (!parts.isEmpty()) {
+                sentences.add(switch (figure) {
+                            case ACCURACY -> "By accuracy";
+                            case NATS ->
+                                "By nats per document, of models with thoughts ELBO_" + largestBound(seeds)
+                                        + ", a lower bound, of raw ones the log-likelihood,";
+                        }
+                        + " iteration " + last + " " + String.join("; ", parts)
+                        + ". In brackets value, difference and its 95 % interval, " + pairing + ".");
             }
-        }
-        if (!beaten.isEmpty()) {
-            sentences.add("By accuracy the last iteration is above " + String.join(", ", beaten) + ".");
-        }
-        if (!not.isEmpty()) {
-            sentences.add("By accuracy the last iteration is not above " + String.join(", ", not) + ".");
         }
         return sentences;
+    }
+
+    private static void part(List<String> parts, String how, List<String> baselines) {
+        if (!baselines.isEmpty()) {
+            parts.add(how + String.join(", ", baselines));
+        }
+    }
+
+    private static List<Pair> pairs(List<RunView.SeedView> seeds, int last, String name) {
+        List<Pair> pairs = new ArrayList<>();
+        for (RunView.SeedView seed : seeds) {
+            EmReport.Measured em = seed.iterations().get(last).measured();
+            seed.baselines().stream()
+                    .filter(baseline -> baseline.name().equals(name))
+                    .map(EmReport.Baseline::measured)
+                    .filter(other -> em.logLikelihood().isPresent()
+                            && other.logLikelihood().isPresent())
+                    .findFirst()
+                    .ifPresent(other -> pairs.add(new Pair(em, other)));
+        }
+        return pairs;
     }
 }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.withinPercentage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -168,6 +169,45 @@ class RunReportTest {
         assertThat(budget * step).isCloseTo(all, withinPercentage(10.0));
     }
 
+    /** What is kept by document is what the means are of, and the figures of every E-step stand in the report. */
+    @Test
+    void meansAreOfWhatIsKeptByDocument() throws IOException {
+        EmReport.Seed seed = run("kept", TINY.with("training.steps", "30").with("baselines", "raw-token-match,oracle"));
+        List<EmReport.Measured> all = new ArrayList<>();
+        seed.iterations().forEach(it -> all.add(it.measured()));
+        seed.baselines().forEach(baseline -> all.add(baseline.measured()));
+        int held = TINY.world().heldOut();
+        for (EmReport.Measured measured : all) {
+            EmReport.PerDocument documents = measured.documents().orElseThrow();
+            assertThat(documents.right()).hasSize(held);
+            assertThat(documents.nats()).hasSize(held);
+            assertThat(documents.right().stream().filter(right -> right).count() / (double) held)
+                    .isEqualTo(measured.accuracy().orElseThrow());
+            double mean =
+                    documents.nats().stream().mapToDouble(n -> n).average().orElseThrow();
+            EmReport.Bound likelihood = measured.logLikelihood().orElseThrow();
+            assertThat(likelihood.mean()).isCloseTo(mean, within(1e-9));
+            assertThat(likelihood.low()).isLessThanOrEqualTo(likelihood.mean());
+            // a document of the world has one text, all of a length
+            EmReport.Bound token = measured.perUnit().orElseThrow().token();
+            assertThat(mean / token.mean()).isCloseTo(Math.rint(mean / token.mean()), within(1e-9));
+            assertThat(token.low()).isBetween(0.0, token.mean());
+        }
+        JsonNode json = JsonMapper.shared()
+                .readTree(Files.readString(folder.resolve("kept/report.json")))
+                .at("/seeds/0/iterations/1");
+        EmReport.Health health =
+                seed.iterations().getLast().drawn().orElseThrow().health().orElseThrow();
+        assertThat(json.at("/drawn/klPerToken").asDouble())
+                .isEqualTo(health.klPerToken().orElseThrow());
+        assertThat(json.at("/drawn/malformed").asDouble()).isEqualTo(health.malformed());
+        assertThat(json.at("/nllPerToken").asDouble())
+                .isEqualTo(all.get(1).perUnit().orElseThrow().token().mean());
+        assertThat(json.has("documents")).as("too long for a report").isFalse();
+        assertThat(HtmlReport.page(RunView.read(folder.resolve("kept"))))
+                .contains("KL per token", "per token [95 %]", "FLOP so far", "paired over " + held + " documents");
+    }
+
     /** Results written before costs, health and malformed thoughts were kept are read, and make a page. */
     @Test
     void resultsOfOlderBuildsAreRead() throws IOException {
@@ -177,7 +217,7 @@ class RunReportTest {
             for (Path file : files.filter(f -> f.toString().matches(".*(result|shown)\\.json"))
                     .toList()) {
                 JsonNode tree = JsonMapper.shared().readTree(Files.readString(file));
-                lost += without(tree, Set.of("cost", "eFlops", "health", "malformed"));
+                lost += without(tree, Set.of("cost", "eFlops", "health", "malformed", "perUnit", "documents"));
                 Files.writeString(file, JsonMapper.shared().writeValueAsString(tree));
             }
         }
@@ -189,8 +229,11 @@ class RunReportTest {
         assertThat(last.drawn().orElseThrow().health()).isEmpty();
         assertThat(last.drawn().orElseThrow().cutOff())
                 .isEqualTo(seed.iterations().getLast().drawn().orElseThrow().cutOff());
+        assertThat(last.measured().documents()).isEmpty();
+        assertThat(last.measured().perUnit()).isEmpty();
         assertThat(view.baselines().getFirst().cost()).isEmpty();
-        assertThat(HtmlReport.page(RunView.read(folder.resolve("old")))).contains("raw-token-match", "6 steps");
+        assertThat(HtmlReport.page(RunView.read(folder.resolve("old"))))
+                .contains("raw-token-match", "6 steps", "documents taken as unpaired");
     }
 
     /** Takes fields out of a tree; gives how many there were. */

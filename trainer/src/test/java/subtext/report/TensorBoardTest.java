@@ -89,8 +89,19 @@ class TensorBoardTest {
                     .forEach((k, bound) -> assertThat(measured)
                             .contains(new Scalar(it.iteration(), "held_out/elbo_" + k, (float) bound.mean())));
             EmReport.PriorGap gap = it.measured().priorGap().orElseThrow();
+            it.drawn()
+                    .flatMap(EmReport.Draws::health)
+                    .ifPresent(health -> assertThat(measured)
+                            .contains(
+                                    new Scalar(it.iteration(), "thoughts/malformed", (float) health.malformed()),
+                                    new Scalar(it.iteration(), "thoughts/entropy", (float) health.entropy())));
             assertThat(measured)
                     .contains(
+                            new Scalar(it.iteration(), "held_out/nll_per_token", (float) it.measured()
+                                    .perUnit()
+                                    .orElseThrow()
+                                    .token()
+                                    .mean()),
                             new Scalar(it.iteration(), "held_out/nll_prior_thoughts", (float) gap.priorThoughts()),
                             new Scalar(it.iteration(), "held_out/accuracy", (float)
                                     it.measured().accuracy().getAsDouble()));
