@@ -324,7 +324,7 @@ final class ScoreCommand implements Callable<Integer> {
                         sample.score().logPrior(),
                         sample.score().logLikelihood(),
                         visible(thought(engine, sample)),
-                        sample.finished() ? "" : " (cut off, or a marker in it)");
+                        sample.finished() ? "" : sample.malformed() ? " (a marker in it)" : " (cut off)");
             }
         }
         int tokens = bound.question().text().size();
