@@ -20,7 +20,8 @@ final class Metrics implements Consumer<EmEvent> {
     private static final int LINES = 20;
 
     private static final String HEAD =
-            "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds\n";
+            "seed,arm,iteration,accuracy,bound,elbo,low,high,nll,ess_share,selected_correct,cut_off,length,distinct3,loss,e_seconds,m_seconds"
+                    + ",malformed,kl_per_token,e_flops,m_tokens,m_flops\n";
 
     private final RunDirectory directory;
     private final MetricsLog log;
@@ -128,12 +129,24 @@ final class Metrics implements Consumer<EmEvent> {
                         it.drawn().or(it.measured()::draws),
                         it.loss(),
                         it.eSeconds(),
-                        it.mSeconds());
+                        it.mSeconds(),
+                        it.eFlops(),
+                        it.cost());
             }
             case EmEvent.BaselineFinished e -> {
                 line("baseline", with(e.seed(), EmReport.tree(e.baseline())));
                 EmReport.Baseline b = e.baseline();
-                rows(e.seed(), b.name(), -1, b.measured(), b.measured().draws(), b.loss(), 0, b.mSeconds());
+                rows(
+                        e.seed(),
+                        b.name(),
+                        -1,
+                        b.measured(),
+                        b.measured().draws(),
+                        b.loss(),
+                        0,
+                        b.mSeconds(),
+                        OptionalDouble.empty(),
+                        b.cost());
             }
             case EmEvent.RunFinished e ->
                 line("finished", Map.of("wallSeconds", e.report().wallSeconds()));
@@ -158,12 +171,19 @@ final class Metrics implements Consumer<EmEvent> {
             Optional<EmReport.Draws> draws,
             double loss,
             double eSeconds,
-            double mSeconds) {
+            double mSeconds,
+            OptionalDouble eFlops,
+            Optional<EmReport.Cost> cost) {
         String head = seed + "," + arm + "," + (iteration < 0 ? "" : iteration) + "," + text(measured.accuracy()) + ",";
         String tail = draws.map(d -> d.essShareMean() + "," + text(d.selectedCorrect()) + "," + d.cutOff() + ","
                                 + d.length() + "," + d.distinct3())
                         .orElse(",,,,")
-                + "," + loss + "," + eSeconds + "," + mSeconds + "\n";
+                + "," + loss + "," + eSeconds + "," + mSeconds
+                + draws.flatMap(EmReport.Draws::health)
+                        .map(health -> "," + health.malformed() + "," + text(health.klPerToken()))
+                        .orElse(",,")
+                + "," + text(eFlops)
+                + cost.map(c -> "," + c.tokens() + "," + c.flops()).orElse(",,") + "\n";
         measured.elbo()
                 .forEach((k, bound) -> csv.append(head)
                         .append(k + "," + bound.mean() + "," + bound.low() + "," + bound.high() + ",," + tail));

@@ -103,4 +103,22 @@ class RunPlanTest {
             assertThat(planned.get(name + ": measured")).isBetween(1.5 * bound, 2.5 * bound);
         }
     }
+
+    /** A baseline that is the warm start itself costs nothing; one that is trained as long as an M-step is planned as that is. */
+    @Test
+    void warmStepMatchIsPlannedWhereItIsTrained() {
+        RunConfig config =
+                RunConfig.preset("smoke").with("device.backend", "cpu").with("baselines", "warm-step-match");
+        assertThat(stages(config)).doesNotContainKey("baseline warm-step-match");
+        Map<String, Double> planned = stages(config.with("training.warmSteps", "3"));
+        assertThat(planned.get("baseline warm-step-match")).isEqualTo(planned.get("iteration 1: M-step"));
+    }
+
+    private Map<String, Double> stages(RunConfig config) {
+        return EmRun.plan(
+                        new EmSettings(folder.resolve("planned"), false, false, config), Optional.empty(), event -> {})
+                .stages()
+                .stream()
+                .collect(Collectors.toMap(RunPlan.Stage::name, RunPlan.Stage::flops));
+    }
 }

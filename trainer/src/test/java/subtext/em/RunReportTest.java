@@ -161,6 +161,17 @@ class RunReportTest {
                 assertThat(told).contains(String.format(Locale.ROOT, "%.2e", cost.flops()));
             }
         }
+        List<String[]> csv = Files.readAllLines(folder.resolve("cost/metrics.csv")).stream()
+                .map(line -> line.split(",", -1))
+                .toList();
+        assertThat(csv).allSatisfy(row -> assertThat(row).hasSameSizeAs(csv.getFirst()));
+        int flops = List.of(csv.getFirst()).indexOf("m_flops");
+        for (String[] row : csv.subList(1, csv.size())) {
+            EmReport.Cost cost = row[1].equals("em")
+                    ? seed.iterations().get(Integer.parseInt(row[2])).cost().orElseThrow()
+                    : costs.get(row[1]);
+            assertThat(Double.parseDouble(row[flops])).isEqualTo(cost.flops());
+        }
         // matched are tokens, and the operations of all of EM, to the last step that rounding adds
         EmReport.Cost mStep = seed.iterations().getLast().cost().orElseThrow();
         assertThat((double) costs.get("raw-flop-match").tokens()).isCloseTo(mStep.tokens(), withinPercentage(6.0));
