@@ -127,6 +127,11 @@ class CommandLineTest {
                 .asString()
                 .contains("\"event\":\"finished\"");
         assertThat(folder.resolve("r/tensorboard")).isNotEmptyDirectory();
+        assertThat(Files.readString(folder.resolve("r/report.html")))
+                .contains("Trained on text: 12 steps", "The held-out likelihood is", "Training loss</figcaption>")
+                .contains("a.txt, training on text, seed 0")
+                .doesNotContain("No EM iteration", "<h2>Iterations</h2>", "Under way");
+        assertThat(run("report", "@/r").code()).isZero();
         assertThat(run("verify", "@/r").code()).isZero();
         String[] resume = {"train", "--resume", "--run", "@/r", "--json"};
         Files.writeString(corpus, text.replaceFirst("five", "six"));

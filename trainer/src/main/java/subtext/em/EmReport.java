@@ -626,7 +626,8 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
 
     /** The text on one line, its middle left out if it is long. */
     private static String oneLine(String text) {
-        String line = text.replaceAll("\\s+", " ").strip();
+        // a thought may be any bytes: none of them may speak to a terminal
+        String line = text.replaceAll("\\s+", " ").strip().replaceAll("[\\p{Cntrl}\\p{Cf}]", "?");
         int end = LONGEST_LINE / 2;
         return line.length() <= LONGEST_LINE
                 ? line

@@ -25,6 +25,8 @@ import subtext.io.AtomicFiles;
 import subtext.model.LlamaConfig;
 import subtext.model.WeightPieces;
 import subtext.random.Philox;
+import subtext.report.HtmlReport;
+import subtext.report.RunView;
 import subtext.report.TensorBoard;
 import subtext.run.Beginning;
 import subtext.run.MetricsLog;
@@ -54,6 +56,28 @@ public final class TrainRun {
 
         private String command() {
             return "train --on " + name().toLowerCase(Locale.ROOT);
+        }
+
+        /**
+         * {@return the folder of the training's stage in that of its seed}
+         *
+         * @param seed folder of the seed
+         */
+        public Path folder(Path seed) {
+            return seed.resolve("train-" + name().toLowerCase(Locale.ROOT));
+        }
+
+        /**
+         * {@return what an existing run is trained on; empty if it is one of EM}
+         *
+         * @param run its folder
+         * @throws EngineException.InvalidInput if there is no run
+         */
+        public static Optional<On> find(Path run) {
+            String command = RunDirectory.storedCommand(run).orElse("");
+            return Stream.of(values())
+                    .filter(on -> on.command().equals(command))
+                    .findFirst();
         }
 
         /**
@@ -119,8 +143,18 @@ public final class TrainRun {
         }
     }
 
-    /** What is kept of a finished training. */
-    private record Finished(
+    /**
+     * What is kept of a finished training.
+     *
+     * @param digest of the model's weights
+     * @param steps updates
+     * @param loss mean training loss of the last steps, nats per token
+     * @param before the model that training started from, on the same held-out text; empty from scratch
+     * @param measured the trained model on held-out documents
+     * @param tokens predicted tokens trained on
+     * @param seconds of training
+     */
+    public record Finished(
             String digest,
             int steps,
             double loss,
@@ -181,13 +215,13 @@ public final class TrainRun {
                 notices.addAll(directory.notices());
                 Provenance.inexact(device).ifPresent(notices::add);
                 notices.forEach(line -> metrics.accept(new EmEvent.Notice(line)));
-                String name = "train-" + on.name().toLowerCase(Locale.ROOT);
-                StageFolder stage = new StageFolder(directory.seed(seeds.seed()).resolve(name), plan.keepFinished());
+                Path folder = on.folder(directory.seed(seeds.seed()));
+                StageFolder stage = new StageFolder(folder, plan.keepFinished());
                 Optional<Finished> found = stage.result(Finished.class);
                 Finished done = found.isPresent()
                         ? found.get()
                         : train(
-                                name,
+                                folder.getFileName().toString(),
                                 on,
                                 stage,
                                 material,
@@ -199,6 +233,7 @@ public final class TrainRun {
                                 metrics);
                 log.add("finished", Map.of("wallSeconds", (System.nanoTime() - from) * 1e-9));
                 log.flush();
+                RunDirectory.writePage(directory.root(), HtmlReport.page(RunView.read(directory.root())));
                 directory.finish();
                 return new Report(
                         directory.root().toString(),

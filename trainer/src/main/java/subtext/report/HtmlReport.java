@@ -57,14 +57,16 @@ public final class HtmlReport {
         html.append("</ul>");
         warnings(html, run);
         html.append("</section>");
-        html.append("<section><h2>Iterations</h2><div class=\"figures\">");
-        overIterations(html, run);
-        html.append("</div>");
-        for (RunView.SeedView seed : run.seeds()) {
-            table(html, seed, run.seeds().size() > 1);
+        if (run.training().isEmpty()) {
+            html.append("<section><h2>Iterations</h2><div class=\"figures\">");
+            overIterations(html, run);
+            html.append("</div>");
+            for (RunView.SeedView seed : run.seeds()) {
+                table(html, seed, run.seeds().size() > 1);
+            }
+            html.append("</section>");
+            draws(html, run);
         }
-        html.append("</section>");
-        draws(html, run);
         training(html, run);
         thoughts(html, run);
         configuration(html, run);
@@ -672,7 +674,8 @@ public final class HtmlReport {
                 (stage.startsWith("baseline") ? others : em).add(series);
             });
             String of = run.seeds().size() > 1 ? ", seed " + seed.seed() : "";
-            chart(html, "EM" + of, Chart.lines("Training loss of EM" + of, "step", "nats per token", false, em));
+            String title = run.training().isPresent() ? "Training loss" : "Training loss of EM" + of;
+            chart(html, title, Chart.lines(title, "step", "nats per token", false, em));
             chart(
                     html,
                     "Baselines" + of,
@@ -864,14 +867,20 @@ public final class HtmlReport {
         String corpus = run.config().corpus().path().isEmpty()
                 ? "chain world (" + run.config().world().rendering() + ")"
                 : run.config().corpus().path();
+        String method = run.training()
+                .map(training -> "training on " + training.on().name().toLowerCase(Locale.ROOT))
+                .orElseGet(() -> String.format(
+                        Locale.ROOT,
+                        "K = %d, selection %s, %d iteration%s",
+                        run.config().em().samples(),
+                        run.config().em().selection(),
+                        run.config().em().iterations(),
+                        run.config().em().iterations() == 1 ? "" : "s"));
         return String.format(
                 Locale.ROOT,
-                "%s, K = %d, selection %s, %d iteration%s, seed%s %s%s",
+                "%s, %s, seed%s %s%s",
                 corpus,
-                run.config().em().samples(),
-                run.config().em().selection(),
-                run.config().em().iterations(),
-                run.config().em().iterations() == 1 ? "" : "s",
+                method,
                 run.config().seeds().size() == 1 ? "" : "s",
                 String.join(
                         ", ", run.config().seeds().stream().map(String::valueOf).toList()),

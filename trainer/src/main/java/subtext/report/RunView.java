@@ -22,6 +22,7 @@ import subtext.em.LatentPart;
 import subtext.em.LatentRecord;
 import subtext.em.LogWeights;
 import subtext.em.ScoredSample;
+import subtext.em.TrainRun;
 import subtext.em.Weighting;
 import subtext.evaluate.Warning;
 import subtext.io.JsonProblem;
@@ -46,6 +47,7 @@ import tools.jackson.databind.json.JsonMapper;
  * @param now what is being done, in words; empty when the run is finished
  * @param wallSeconds time of the process that finished the run; empty before
  * @param sittings processes that worked at it: one more than it was resumed
+ * @param training present for a training without EM
  */
 public record RunView(
         Path root,
@@ -57,7 +59,15 @@ public record RunView(
         List<String> notices,
         Optional<String> now,
         Optional<Double> wallSeconds,
-        int sittings) {
+        int sittings,
+        Optional<Training> training) {
+    /**
+     * A training without EM.
+     *
+     * @param on what it trains on
+     * @param finished its figures; empty while it is under way
+     */
+    public record Training(TrainRun.On on, Optional<TrainRun.Finished> finished) {}
 
     /**
      * What there is of one seed so far.
@@ -152,7 +162,17 @@ public record RunView(
                 List.copyOf(metrics.notices),
                 wall.isPresent() ? Optional.empty() : Optional.of(metrics.now.isEmpty() ? "starting" : metrics.now),
                 wall,
-                metrics.sittings);
+                metrics.sittings,
+                training(root, config));
+    }
+
+    private static Optional<Training> training(Path root, RunConfig config) throws IOException {
+        Optional<TrainRun.On> on = TrainRun.On.find(root);
+        if (on.isEmpty()) {
+            return Optional.empty();
+        }
+        Path seed = root.resolve("seeds").resolve(Long.toString(config.seeds().getFirst()));
+        return Optional.of(new Training(on.get(), result(on.get().folder(seed), TrainRun.Finished.class)));
     }
 
     private static SeedView seed(long seed, Path folder, RunConfig config, Metrics metrics) throws IOException {

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SortedMap;
 import subtext.em.EmReport;
+import subtext.em.TrainRun;
 import subtext.evaluate.DocumentBootstrap;
 import subtext.evaluate.Interval;
 import subtext.evaluate.Student;
@@ -85,8 +86,42 @@ final class Verdict {
     /** A difference, and what was paired for its interval. */
     private record Compared(Change change, String pairing) {}
 
+    private static void training(RunView.Training training, List<String> sentences) {
+        if (training.finished().isEmpty()) {
+            sentences.add("The training is not finished yet.");
+            return;
+        }
+        TrainRun.Finished done = training.finished().get();
+        sentences.add(String.format(
+                Locale.ROOT,
+                "Trained on %s: %,d steps, %,d predicted tokens; the training loss ended at %.4f nats per token.",
+                training.on() == TrainRun.On.TEXT ? "text" : "text with thoughts",
+                done.steps(),
+                done.tokens(),
+                done.loss()));
+        done.measured().logLikelihood().ifPresent(after -> {
+            String figure = done.measured().nll().isPresent() ? "likelihood" : "bound on the likelihood";
+            sentences.add(String.format(
+                    Locale.ROOT,
+                    "The held-out %s is %.3f nats per document (95 %% interval %.3f to %.3f)%s.",
+                    figure,
+                    after.mean(),
+                    after.low(),
+                    after.high(),
+                    done.before()
+                            .flatMap(EmReport.Measured::logLikelihood)
+                            .map(before -> String.format(Locale.ROOT, ", before the training %.3f", before.mean()))
+                            .orElse("")));
+        });
+    }
+
     static List<String> of(RunView run) {
         List<String> sentences = new ArrayList<>();
+        if (run.training().isPresent()) {
+            training(run.training().get(), sentences);
+            warnings(run).ifPresent(sentences::add);
+            return sentences;
+        }
         List<RunView.SeedView> whole = run.seeds().stream()
                 .filter(seed -> seed.iterations().size() > 1)
                 .toList();

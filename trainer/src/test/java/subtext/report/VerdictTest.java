@@ -98,7 +98,8 @@ class VerdictTest {
                         List.of(),
                         Optional.empty(),
                         Optional.of(1.0),
-                        1)));
+                        1,
+                        Optional.empty())));
     }
 
     /** 120 of 200 against 100, .60 and .50: apart if they are the same documents and twenty more, not if they are others. */
