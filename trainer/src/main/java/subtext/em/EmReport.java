@@ -481,55 +481,10 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
             List<Integer> bounds = seed.iterations().isEmpty()
                     ? List.of()
                     : List.copyOf(seed.iterations().getFirst().measured().elbo().keySet());
-            StringBuilder head = new StringBuilder(String.format("  %-22s %8s", "", "accuracy"));
-            bounds.forEach(k -> head.append(String.format(" %26s", "ELBO_" + k + " [95 %]")));
-            head.append(String.format(
-                    " %20s %6s %8s %7s %7s %6s %7s %7s %8s %15s %9s %15s %9s%n",
-                    "ESS/K quartiles",
-                    "sd w",
-                    "selected",
-                    "cut off",
-                    "malform",
-                    "length",
-                    "dist-3",
-                    "KL/tok",
-                    "NLL",
-                    "E tok (tok/s)",
-                    "E FLOP",
-                    "M tok (tok/s)",
-                    "M FLOP"));
-            out.append(head);
-            for (Iteration it : seed.iterations()) {
-                String name = it.iteration() == 0 ? "iteration 0 (warm)" : "iteration " + it.iteration();
-                row(
-                        out,
-                        name,
-                        it.measured(),
-                        bounds,
-                        it.drawn(),
-                        it.eFlops(),
-                        OptionalLong.of(it.mTokens()),
-                        it.mSeconds(),
-                        it.cost());
-            }
-            for (Baseline baseline : seed.baselines()) {
-                row(
-                        out,
-                        baseline.name(),
-                        baseline.measured(),
-                        bounds,
-                        Optional.empty(),
-                        OptionalDouble.empty(),
-                        baseline.cost().map(c -> OptionalLong.of(c.tokens())).orElse(OptionalLong.empty()),
-                        baseline.mSeconds(),
-                        baseline.cost());
-                if (!baseline.note().isEmpty()) {
-                    out.append("      ").append(baseline.note()).append('\n');
-                }
-            }
-            out.append(
-                    "  ELBO and NLL in nats per document of x; E-step columns are of the corpus, for iteration 0 of the held-out draws\n"
-                            + "  FLOP by the model's formula: three forward passes a trained token, one a token drawn or scored\n");
+            List<Line> lines = lines(seed);
+            figures(out, lines, bounds);
+            draws(out, lines);
+            costs(out, lines);
             for (Raised raised : seed.warnings()) {
                 out.append("  iteration ")
                         .append(raised.iteration())
@@ -562,62 +517,141 @@ public record EmReport(String run, List<Seed> seeds, double wallSeconds) {
         return out.toString();
     }
 
-    private static void row(
-            StringBuilder out,
+    /** What the tables say of an iteration or a baseline; what is drawn is the corpus' thoughts. */
+    private record Line(
             String name,
             Measured measured,
-            List<Integer> bounds,
             Optional<Draws> drawn,
             OptionalDouble eFlops,
             OptionalLong mTokens,
             double mSeconds,
-            Optional<Cost> cost) {
-        out.append(String.format("  %-22s %8s", name, number(measured.accuracy(), "%.3f")));
-        for (int k : bounds) {
-            Bound bound = measured.elbo().get(k);
-            out.append(String.format(
-                    " %26s",
-                    bound == null
-                            ? "-"
-                            : String.format(
-                                    Locale.ROOT, "%.3f [%.3f, %.3f]", bound.mean(), bound.low(), bound.high())));
+            Optional<Cost> cost,
+            String note) {
+        /** Of the corpus, or else of the held-out documents. */
+        Optional<Draws> draws() {
+            return drawn.or(measured::draws);
         }
-        Optional<Draws> draws = drawn.or(measured::draws);
-        out.append(draws.map(d -> String.format(
-                        Locale.ROOT,
-                        " %20s %6.2f %8s %7.3f %7s %6.1f %7.3f %7s",
-                        String.format(
-                                Locale.ROOT,
-                                "%.2f %.2f %.2f",
-                                d.essShare().low(),
-                                d.essShare().median(),
-                                d.essShare().high()),
-                        d.spread(),
-                        number(d.selectedCorrect(), "%.3f"),
-                        d.cutOff(),
-                        d.health()
-                                .map(h -> String.format(Locale.ROOT, "%.3f", h.malformed()))
-                                .orElse("-"),
-                        d.length(),
-                        d.distinct3(),
-                        d.health().map(h -> number(h.klPerToken(), "%.3f")).orElse("-")))
-                .orElse(String.format(" %20s %6s %8s %7s %7s %6s %7s %7s", "-", "-", "-", "-", "-", "-", "-", "-")));
+    }
+
+    private static List<Line> lines(Seed seed) {
+        List<Line> lines = new ArrayList<>();
+        for (Iteration it : seed.iterations()) {
+            lines.add(new Line(
+                    it.iteration() == 0 ? "iteration 0 (warm)" : "iteration " + it.iteration(),
+                    it.measured(),
+                    it.drawn(),
+                    it.eFlops(),
+                    OptionalLong.of(it.mTokens()),
+                    it.mSeconds(),
+                    it.cost(),
+                    ""));
+        }
+        for (Baseline baseline : seed.baselines()) {
+            lines.add(new Line(
+                    baseline.name(),
+                    baseline.measured(),
+                    Optional.empty(),
+                    OptionalDouble.empty(),
+                    baseline.cost().map(c -> OptionalLong.of(c.tokens())).orElse(OptionalLong.empty()),
+                    baseline.mSeconds(),
+                    baseline.cost(),
+                    baseline.note()));
+        }
+        return lines;
+    }
+
+    private static void figures(StringBuilder out, List<Line> lines, List<Integer> bounds) {
+        out.append(String.format("  %-22s %8s", "", "accuracy"));
+        bounds.forEach(k -> out.append(String.format(" %26s", "ELBO_" + k + " [95 %]")));
+        out.append(String.format(" %8s%n", "NLL"));
+        for (Line line : lines) {
+            out.append(String.format(
+                    "  %-22s %8s", line.name(), number(line.measured().accuracy(), "%.3f")));
+            for (int k : bounds) {
+                Bound bound = line.measured().elbo().get(k);
+                out.append(String.format(
+                        " %26s",
+                        bound == null
+                                ? "-"
+                                : String.format(
+                                        Locale.ROOT, "%.3f [%.3f, %.3f]", bound.mean(), bound.low(), bound.high())));
+            }
+            out.append(String.format(
+                    " %8s%n",
+                    line.measured()
+                            .nll()
+                            .map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean()))
+                            .orElse("-")));
+            if (!line.note().isEmpty()) {
+                out.append("      ").append(line.note()).append('\n');
+            }
+        }
+        out.append("  ELBO and NLL in nats per document of x\n\n");
+    }
+
+    private static void draws(StringBuilder out, List<Line> lines) {
         out.append(String.format(
-                " %8s %15s %9s %15s %9s%n",
-                measured.nll()
-                        .map(nll -> String.format(Locale.ROOT, "%.3f", nll.mean()))
-                        .orElse("-"),
-                drawn.map(d -> String.format(Locale.ROOT, "%.2fM (%.0f)", d.tokens() / 1e6, d.tokensPerSecond()))
-                        .orElse("-"),
-                number(eFlops, "%.2e"),
-                mTokens.isEmpty()
-                        ? "-"
-                        : String.format(
-                                Locale.ROOT,
-                                "%.2fM (%.0f)",
-                                mTokens.getAsLong() / 1e6,
-                                mSeconds > 0 ? mTokens.getAsLong() / mSeconds : 0),
-                cost.map(c -> String.format(Locale.ROOT, "%.2e", c.flops())).orElse("-")));
+                "  %-22s %15s %6s %8s %7s %9s %6s %10s %8s%n",
+                "thoughts",
+                "ESS/K quartiles",
+                "sd w",
+                "selected",
+                "cut off",
+                "malformed",
+                "length",
+                "distinct-3",
+                "KL/token"));
+        for (Line line : lines) {
+            line.draws()
+                    .ifPresent(d -> out.append(String.format(
+                            Locale.ROOT,
+                            "  %-22s %15s %6.2f %8s %7.3f %9s %6.1f %10.3f %8s%n",
+                            line.name(),
+                            String.format(
+                                    Locale.ROOT,
+                                    "%.2f %.2f %.2f",
+                                    d.essShare().low(),
+                                    d.essShare().median(),
+                                    d.essShare().high()),
+                            d.spread(),
+                            number(d.selectedCorrect(), "%.3f"),
+                            d.cutOff(),
+                            d.health()
+                                    .map(h -> String.format(Locale.ROOT, "%.3f", h.malformed()))
+                                    .orElse("-"),
+                            d.length(),
+                            d.distinct3(),
+                            d.health().map(h -> number(h.klPerToken(), "%.3f")).orElse("-"))));
+        }
+        out.append("  of the corpus' E-step; of iteration 0 and baselines, of the held-out draws\n\n");
+    }
+
+    private static void costs(StringBuilder out, List<Line> lines) {
+        out.append(String.format(
+                "  %-22s %18s %11s %18s %11s%n", "cost", "E-step (tokens/s)", "E-step FLOP", "training", "FLOP"));
+        for (Line line : lines) {
+            out.append(String.format(
+                    "  %-22s %18s %11s %18s %11s%n",
+                    line.name(),
+                    line.drawn()
+                            .map(d -> tokens(d.tokens(), d.tokensPerSecond()))
+                            .orElse("-"),
+                    number(line.eFlops(), "%.2e"),
+                    line.mTokens().isEmpty()
+                            ? "-"
+                            : tokens(
+                                    line.mTokens().getAsLong(),
+                                    line.mSeconds() > 0 ? line.mTokens().getAsLong() / line.mSeconds() : 0),
+                    line.cost()
+                            .map(c -> String.format(Locale.ROOT, "%.2e", c.flops()))
+                            .orElse("-")));
+        }
+        out.append(
+                "  FLOP by the model's formula: three forward passes a trained token, one a token drawn or scored\n\n");
+    }
+
+    private static String tokens(long tokens, double perSecond) {
+        return String.format(Locale.ROOT, "%.2fM (%.0f)", tokens / 1e6, perSecond);
     }
 
     private static String number(OptionalDouble value, String format) {

@@ -130,6 +130,12 @@ class RunReportTest {
                 .readTree(Files.readString(folder.resolve("cost/report.json")))
                 .at("/seeds/0");
         String table = Files.readString(folder.resolve("cost/report.txt"));
+        assertThat(table.lines()
+                        .filter(line -> line.matches("  (iteration \\d|raw-|oracle|warm-step|thoughts|cost| {22}).*"))
+                        .filter(line -> !line.contains("warning")))
+                .as("tables fit a terminal")
+                .hasSizeGreaterThan(20)
+                .allMatch(line -> line.length() <= 130);
         String page = HtmlReport.page(RunView.read(folder.resolve("cost")));
         double all = 0;
         for (EmReport.Iteration it : seed.iterations()) {
