@@ -24,6 +24,7 @@ import subtext.generate.Sample;
 import subtext.generate.Sampling;
 import subtext.generate.Score;
 import subtext.generate.Scorer;
+import subtext.io.Conversation;
 import subtext.io.HuggingFace;
 import subtext.io.Safetensors;
 import subtext.model.Llama;
@@ -31,6 +32,7 @@ import subtext.model.LlamaConfig;
 import subtext.model.PackedBatch;
 import subtext.model.ParameterTable;
 import subtext.text.BpeTrainer;
+import subtext.text.Tokenizer;
 import subtext.text.Tokens;
 import subtext.train.AdamW;
 
@@ -137,10 +139,12 @@ public final class Measure {
             try (Device device = place.open();
                     Llama llama = Llama.open(device, config, place.dtype, Llama.Capacity.weights())) {
                 ModelShape.randomWeights(device, llama);
+                Tokenizer tokenizer = new BpeTrainer().train(BpeTrainer.SMALLEST);
                 HuggingFace.save(
                         folder,
                         config,
-                        new BpeTrainer().train(BpeTrainer.SMALLEST),
+                        tokenizer,
+                        Conversation.of(tokenizer),
                         llama::download,
                         Safetensors.Type.valueOf(place.dtype.name()));
             }

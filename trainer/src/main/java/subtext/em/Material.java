@@ -33,8 +33,18 @@ public record Material(
         boolean textual,
         Optional<AnswerTask> answers) {
 
-    /** Documents whose final answers are not known by themselves. */
-    Material(
+    /**
+     * Documents whose final answers are not known by themselves.
+     *
+     * @param tokenizer ids to text and back; has all six control tokens
+     * @param warmStart documents with the thoughts that the warm start is shown
+     * @param corpus documents whose thoughts are to be found
+     * @param development documents for early stopping
+     * @param heldOut documents for reported figures
+     * @param truth the true thoughts and the task; empty for real text
+     * @param textual whether tokens stand for text with characters to count
+     */
+    public Material(
             Tokenizer tokenizer,
             List<Annotated> warmStart,
             List<Document> corpus,
